@@ -1,0 +1,10 @@
+//! Eventyard: a serverless event bus with rule routing.
+//!
+//! Publishers POST CloudEvents; the bus puts each on disk before it answers, finds every rule whose
+//! event pattern matches, and pushes the event to the rule's HTTP targets with retries and dead
+//! letters. The modules below are in reading order, bottom up: each uses only what stands above it
+//! in this list (the table is in `docs/ARCHITECTURE.md`, and `tests/layering.rs` holds it).
+
+pub mod limits;
+
+pub mod clock;

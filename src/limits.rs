@@ -1,0 +1,263 @@
+//! Every bound of the bus, each with its reason. A queue, body, batch or document that is not
+//! bounded here is a bug.
+
+use std::time::Duration;
+
+/// Largest request body, in bytes: room for a batch of a thousand 4 KiB events; the peers stop at
+/// 64 KiB to 1 MiB for one event.
+pub const BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// Largest single event, in bytes of its stored form. AWS EventBridge and Svix stop at 1 MiB too;
+/// CloudEvents asks every intermediary to forward 64 KiB at least (spec, "Size Limits").
+pub const EVENT_BYTES: usize = 1024 * 1024;
+
+/// Most events in one batch request: a batch is one atomic group in the journal.
+pub const BATCH_EVENTS: usize = 1_000;
+
+/// All attributes of one event together, in bytes: headers of a binary-mode delivery must fit what
+/// receivers accept (commonly 8 to 64 KiB).
+pub const ATTRIBUTES_BYTES: usize = 64 * 1024;
+
+/// Most extension attributes of one event.
+pub const EXTENSIONS: usize = 128;
+
+/// Longest attribute name, in bytes. The spec says SHOULD NOT exceed 20; senders do.
+pub const ATTRIBUTE_NAME_BYTES: usize = 128;
+
+/// Deepest nesting of a JSON document: recursive readers downstream, ours among them, must not
+/// overflow their stack. serde_json stops at 128 as well.
+pub const JSON_DEPTH: usize = 128;
+
+/// All header bytes of one request: hyper's own read buffer is the hard stop.
+pub const REQUEST_HEADER_BYTES: usize = 128 * 1024;
+
+/// Connections open at once: each costs about 20 KiB and a file descriptor.
+pub const CONNECTIONS: usize = 10_000;
+
+/// Time for the whole head of a request to arrive; slower is taken for a slow-loris attack.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest silence inside a request body before it is given up.
+pub const REQUEST_BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Longest event pattern, in bytes. AWS allows 4,096; generous, still cheap to compile.
+pub const PATTERN_BYTES: usize = 64 * 1024;
+
+/// Longest bus, rule or target name, in bytes: names are file names and URL segments.
+pub const NAME_BYTES: usize = 64;
+
+/// Most targets of one rule. AWS stops at 5 and its users complain.
+pub const TARGETS_PER_RULE: usize = 100;
+
+/// Largest rule or bus document, in bytes.
+pub const RULE_BYTES: usize = 256 * 1024;
+
+/// Most rules on all buses: issue B raises what the matcher bears.
+pub const RULES: usize = 1_000_000;
+
+/// Bytes of journal groups waiting for the writer; beyond it publishing answers 503.
+pub const JOURNAL_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Largest write between two flushes: bounds the latency that one large batch adds to others.
+pub const JOURNAL_WRITE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Default size of a journal segment: big enough that recycling is rare, small enough that disk is
+/// given back soon and a segment is zeroed in well under a second.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of recent events kept in memory, so that routing and first attempts read no disk.
+pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
+
+/// Deliveries waiting in memory for one target; more are parked on disk in bulk.
+pub const LANE_READY: usize = 1_024;
+
+/// Deliveries of one bulk-parked chunk: one small frame and one small record on disk.
+pub const BACKLOG_CHUNK: usize = 512;
+
+/// How long a delivery may be in flight before it is parked, so that one slow target never holds
+/// the router's checkpoint back.
+pub const LATE_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes of a target's response that are read; the rest is left unread and the connection closed.
+pub const RESPONSE_BYTES: usize = 64 * 1024;
+
+/// Bytes of a target's response that are kept with a dead letter.
+pub const RESPONSE_KEPT_BYTES: usize = 1_024;
+
+/// Longest wait that a target may ask for with `Retry-After`.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Most items of one page of a list.
+pub const PAGE_ITEMS: usize = 1_000;
+
+/// Items of a page when the caller names no limit.
+pub const PAGE_ITEMS_DEFAULT: usize = 100;
+
+/// Most sub-rules of one event pattern once its `$or`s are multiplied out; AWS stops here too.
+pub const PATTERN_SUB_RULES: usize = 1_000;
+
+/// Most fields of one sub-rule of an event pattern: event-ruler stops here too, and the check that
+/// matched values share an array element keeps one bit a field.
+pub const PATTERN_FIELDS: usize = 256;
+
+/// Most beginnings of one field's wildcards that a single value may match at once. AWS accepts 7
+/// and refuses 11; event-ruler's guide recommends 10.
+pub const WILDCARD_COMPLEXITY: usize = 10;
+
+/// Steps spent on finding a field's wildcard complexity before it counts as too complex: some tens
+/// of milliseconds.
+pub const WILDCARD_COMPLEXITY_STEPS: usize = 200_000;
+
+/// Ways of choosing array elements that are followed at once for one pattern and one document:
+/// ordinary documents need one; only duplicate keys, or absence judged beside values in nested
+/// arrays, need more.
+pub const ELEMENT_CHOICES: usize = 64;
+
+/// Most values of one field that an explanation shows: a field may stand in ten thousand elements.
+pub const EXPLAINED_VALUES: usize = 100;
+
+/// Smallest segment of the journal: room for a few groups even where a test wants many segments.
+/// (The journal's own power-cut tests go lower, so that thousands of them stay fast.)
+pub const SEGMENT_BYTES_MIN: u64 = if cfg!(test) { 16 * 1024 } else { 256 * 1024 };
+
+/// Largest segment of the journal: offsets in it are 32 bits wide.
+pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Trimmed segments that are kept to be written again: overwriting allocated blocks spares the
+/// zeroing and the file system's own journal; more would only hold disk back.
+pub const JOURNAL_POOL_SEGMENTS: usize = 2;
+
+/// How often a journal that found the disk full tries again to prepare a segment.
+pub const JOURNAL_FULL_RETRY: Duration = Duration::from_millis(500);
+
+/// Bytes that a journal reader asks for at once: fewer calls than frames, little memory a reader.
+pub const JOURNAL_READ_BYTES: usize = 256 * 1024;
+
+/// Ranges of sequences remembered as lost to a full disk, the oldest forgotten first: one for each
+/// time the disk was full, 64 KiB in all.
+pub const JOURNAL_LOST_RANGES: usize = 4_096;
+
+/// Segment files held open for reads at a position: file descriptors are few.
+pub const JOURNAL_OPEN_SEGMENTS: usize = 32;
+
+/// Failures in a row after which a target's breaker opens: few enough to spare a dead target, many
+/// enough that a hiccup under load does not stop it.
+pub const BREAKER_FAILURES: u32 = 10;
+
+/// How long a breaker stays open the first time; it doubles from there.
+pub const BREAKER_OPEN_FIRST: Duration = Duration::from_secs(1);
+
+/// Longest time between two probes of a dead target: how late its recovery may be noticed.
+pub const BREAKER_OPEN_MAX: Duration = Duration::from_secs(60);
+
+/// Longest time that a delivery which found its lane full waits in memory for a chunk to fill.
+pub const SPILL_AFTER: Duration = Duration::from_millis(100);
+
+/// Due retries of one target that are read into memory at once.
+pub const RETRIES_READ: usize = 256;
+
+/// Records of one bulk step (dead letters of a removed target, redrive, purge): bounds the journal
+/// group and the pause that it means for others.
+pub const BULK_RECORDS: usize = 256;
+
+/// Records of one lane that the views may lag behind before the lane stops reading from them.
+pub const UNSEEN_RECORDS: usize = 4_096;
+
+/// Routed events, in number, that may wait for their oldest unsettled one; 16 bytes each. Reached
+/// only while the journal takes no records, since late deliveries are parked otherwise.
+pub const ROUTED_UNSETTLED: usize = 1024 * 1024;
+
+/// Events that the router reads at once.
+pub const ROUTER_READ: usize = 256;
+
+/// How often the router's progress is written down: what a crash makes it route again.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
+
+/// Time for a connection to a target, name resolution and TLS included; a target's timeout may be
+/// shorter.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Idle connections kept to one target: as many as the default concurrency uses, twice.
+pub const IDLE_CONNECTIONS_PER_TARGET: usize = 64;
+
+/// How long an idle connection to a target is kept: below the 60 seconds after which common
+/// servers and load balancers close it themselves, which races with the next delivery.
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Most headers that a rule adds to a target's requests, and their bytes together: receivers
+/// commonly take 8 to 16 KiB of headers, and the event's attributes need room too.
+pub const TARGET_HEADERS: usize = 50;
+
+/// Longest target URL, in bytes: what common servers take in a request line is 8 KiB.
+pub const URL_BYTES: usize = 4 * 1024;
+
+/// Most attempts at once that one target may ask for: each is a connection and a body in memory.
+pub const TARGET_CONCURRENCY: usize = 1_024;
+
+/// Most attempts of one delivery that a retry policy may ask for.
+pub const RETRY_ATTEMPTS: u32 = 1_000;
+
+/// Longest that a delivery may stay pending: its event is kept on disk for as long.
+pub const RETRY_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Longest JSONPath filter, in bytes: it is parsed by a recursive reader.
+pub const FILTER_BYTES: usize = 1_024;
+
+/// Most descendant segments (`..`) of a filter: each multiplies the nodes it visits by the depth.
+pub const FILTER_DESCENTS: usize = 2;
+
+/// Work a filter may do on one event, in units of about one visited node or copied path byte;
+/// an evaluation cannot be stopped, so one that could cost more is not begun.
+pub const FILTER_WORK: u64 = 16_000_000;
+
+/// Rule sets that are kept for events not routed yet; a router further behind meets the oldest kept.
+pub const RULE_SETS_KEPT: usize = 64;
+
+/// Most rule files of one folder, read into memory before any is applied.
+pub const RULE_FILES: usize = 100_000;
+
+/// How long the rules folder must rest after a change before it is read: an editor's save or a
+/// checkout is many changes.
+pub const RELOAD_REST: Duration = Duration::from_millis(200);
+
+/// Longest deduplication window of a bus: the ids of its events are remembered for as long.
+pub const DEDUP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Slowest body that is waited for, in bytes a second, after the first silence is used up: a body
+/// that drips in single bytes would else hold its connection for hours.
+pub const REQUEST_BODY_RATE: u64 = 4 * 1024;
+
+/// How often an HTTP/2 connection is asked whether its peer still lives; it is closed when no
+/// answer comes within `REQUEST_HEAD_TIMEOUT`.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Requests at once on one HTTP/2 connection: hyper's own default, named since bodies are bounded
+/// by it times `BODY_BYTES`.
+pub const HTTP2_STREAMS: u32 = 200;
+
+/// What a caller is told to wait when the bus cannot take events just now, in seconds.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Default memory for the keyed view's page cache, in bytes: indexes of some million events.
+pub const VIEW_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Default time for requests and attempts in flight to finish on shutdown: Kubernetes kills after
+/// 30 seconds.
+pub const GRACE: Duration = Duration::from_secs(20);
+
+/// Targets that `/metrics` names one by one; the rest are summed under `_other`, so that a scrape
+/// stays small with a million rules.
+pub const METRIC_TARGETS: usize = 500;
+
+/// Dead letters that one redrive or purge request may name.
+pub const DEAD_LETTER_IDS: usize = 10_000;
+
+/// Bytes of all request bodies held at once, arriving or waiting for their answer; beyond it large
+/// ones are answered 503. Without it, `CONNECTIONS` times `BODY_BYTES` would be 80 GB.
+pub const BODIES_BYTES: usize = 256 * 1024 * 1024;
+
+/// What a caller is told to wait when the disk is full or the journal failed, in seconds: somebody
+/// has to act first.
+pub const RETRY_AFTER_FULL_SECONDS: u32 = 10;
+
+pub const TARGET_HEADER_BYTES: usize = 4 * 1024;

@@ -1,0 +1,3 @@
+//! The `eventyard` program: parse arguments, run, wait, drain.
+
+fn main() {}

@@ -8,3 +8,5 @@
 pub mod limits;
 
 pub mod clock;
+
+pub mod event;

@@ -10,3 +10,5 @@ pub mod limits;
 pub mod clock;
 
 pub mod event;
+
+pub mod pattern;

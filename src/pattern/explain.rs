@@ -1,0 +1,148 @@
+//! Says of one pattern and one document, field by field, why they match or do not.
+
+use std::sync::Arc;
+
+use super::BoundClause;
+use super::consistency::{accepts, hold_together, holds_alone};
+use super::flatten::{Fields, OUTSIDE, Value};
+use super::parse::Clause;
+use crate::limits;
+
+/// Per field of the pattern: what was wanted, what was seen, whether it held.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Explanation {
+    pub matches: bool,
+    /// In the order of the pattern's text. Without a `$or` the pattern matches when all of them
+    /// hold and come from the same array elements; with one, when those of one combination do.
+    pub fields: Vec<FieldExplanation>,
+}
+
+/// One field of the pattern.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct FieldExplanation {
+    /// RFC 6901 pointer of the field inside the pattern, such as `/data/total` or `/$or/0/type`.
+    pub pointer: String,
+    /// Whether the field holds, by itself or as part of what matched.
+    pub matches: bool,
+    /// The pattern's condition, as JSON text.
+    pub wanted: String,
+    /// The values the event holds there, as JSON texts, at most `limits::EXPLAINED_VALUES`; empty
+    /// when the field is absent.
+    pub seen: Vec<String>,
+    /// A sentence, such as `is absent` or `"ab" does not start with "x"`.
+    pub reason: String,
+}
+
+pub(super) fn explain(sub_rules: &[Vec<BoundClause>], fields: &Fields<'_>) -> Explanation {
+    let matched = sub_rules
+        .iter()
+        .find(|clauses| hold_together(clauses, fields));
+    let apart = match matched {
+        Some(_) => None,
+        None => sub_rules.iter().find(|clauses| {
+            clauses
+                .iter()
+                .all(|bound| holds_alone(&bound.clause, fields.values(bound.field)))
+        }),
+    };
+    let mut distinct: Vec<&BoundClause> = Vec::new();
+    let mut all: Vec<&BoundClause> = sub_rules.iter().flatten().collect();
+    all.sort_by_key(|bound| bound.clause.start);
+    for bound in all {
+        if distinct
+            .last()
+            .is_none_or(|last| !Arc::ptr_eq(&last.clause, &bound.clause))
+        {
+            distinct.push(bound);
+        }
+    }
+    let fields = distinct
+        .into_iter()
+        .map(|bound| {
+            let within = |clauses: Option<&Vec<BoundClause>>| {
+                clauses.is_some_and(|clauses| {
+                    clauses
+                        .iter()
+                        .any(|other| Arc::ptr_eq(&other.clause, &bound.clause))
+                })
+            };
+            field(
+                bound,
+                fields.values(bound.field),
+                within(matched),
+                within(apart),
+            )
+        })
+        .collect();
+    Explanation {
+        matches: matched.is_some(),
+        fields,
+    }
+}
+
+fn field(
+    bound: &BoundClause,
+    values: &[Value<'_>],
+    matched: bool,
+    apart: bool,
+) -> FieldExplanation {
+    let clause = &*bound.clause;
+    let alone = holds_alone(clause, values);
+    let mut reason = match (alone, matched) {
+        (true, _) => why(clause, values),
+        (false, true) => {
+            "is absent from the array element that the fields before it match in".to_owned()
+        }
+        (false, false) => why_not(clause, values),
+    };
+    let in_elements = values.iter().any(|value| value.place != OUTSIDE);
+    if apart && in_elements {
+        reason.push_str(
+            "; but no one array element holds this together with the other fields of the same array",
+        );
+    }
+    FieldExplanation {
+        pointer: clause.pointer.clone(),
+        matches: alone || matched,
+        wanted: clause.wanted.clone(),
+        seen: seen(values),
+        reason,
+    }
+}
+
+fn seen(values: &[Value<'_>]) -> Vec<String> {
+    let shown = values.iter().take(limits::EXPLAINED_VALUES);
+    shown.map(|value| value.datum.to_json()).collect()
+}
+
+fn why(clause: &Clause, values: &[Value<'_>]) -> String {
+    for value in values {
+        let condition = clause
+            .conditions
+            .iter()
+            .find(|condition| condition.accepts(&value.datum));
+        if let Some(condition) = condition {
+            return format!("{} {}", value.datum.to_json(), condition.words().holds);
+        }
+    }
+    "is absent, as it should be".to_owned()
+}
+
+fn why_not(clause: &Clause, values: &[Value<'_>]) -> String {
+    let Some(first) = values.iter().find(|value| !accepts(clause, value)) else {
+        return "is absent".to_owned();
+    };
+    if clause.conditions.is_empty() {
+        return format!("{} is present and should be absent", first.datum.to_json());
+    }
+    let fails: Vec<String> = clause
+        .conditions
+        .iter()
+        .map(|condition| condition.words().fails)
+        .collect();
+    let first = format!("{} {}", first.datum.to_json(), fails.join(" and "));
+    match values.len() {
+        1 => first,
+        count => format!("none of its {count} values fits: {first}, and so on"),
+    }
+}

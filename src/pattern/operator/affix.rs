@@ -1,0 +1,50 @@
+//! `{"prefix": "x"}` and `{"suffix": "x"}`: how a string begins or ends.
+
+use super::super::flatten::Datum;
+use super::{Words, quoted};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Prefix(Box<str>);
+
+impl Prefix {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
+        matches!(datum, Datum::String(text) if text.starts_with(&*self.0))
+    }
+
+    pub(super) fn words(&self) -> Words {
+        let text = quoted(&self.0);
+        Words::new(
+            format!("starts with {text}"),
+            format!("does not start with {text}"),
+        )
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Suffix(Box<str>);
+
+impl Suffix {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
+        matches!(datum, Datum::String(text) if text.ends_with(&*self.0))
+    }
+
+    pub(super) fn words(&self) -> Words {
+        let text = quoted(&self.0);
+        Words::new(
+            format!("ends with {text}"),
+            format!("does not end with {text}"),
+        )
+    }
+}

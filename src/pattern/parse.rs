@@ -1,0 +1,252 @@
+//! Turns a pattern's JSON into sub-rules: the `$or`s multiplied out, every field a clause.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::PatternError;
+use super::complexity;
+use super::error::Pointer;
+use super::flatten::quoted;
+use super::json::{self, Node, Tree};
+use super::operator::{self, Alternative, Condition};
+use crate::limits;
+
+/// One field's condition: some value fulfils one of the conditions, or there is no value and
+/// absence is among the alternatives.
+#[derive(Debug)]
+pub(crate) struct Clause {
+    /// RFC 6901 pointer of the field inside the pattern.
+    pub(crate) pointer: String,
+    /// Where the field stands in the pattern's text.
+    pub(crate) start: usize,
+    /// The field's array as JSON text.
+    pub(crate) wanted: String,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) absent: bool,
+}
+
+/// One way to match: all its clauses must hold, together.
+#[derive(Debug, Clone)]
+pub(crate) struct SubRule {
+    /// Path and clause, in the order of paths: by UTF-16 unit, as Java compares strings. The order
+    /// matters to absence beside values in arrays.
+    pub(crate) clauses: Vec<(Arc<str>, Arc<Clause>)>,
+}
+
+/// Names that event-ruler keeps for operators, present and future, inside `$or`.
+const RESERVED_IN_OR: [&str; 15] = [
+    "=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "regex",
+    "not-wildcard",
+    "not-equals-ignore-case",
+    "date-after",
+    "date-on-or-after",
+    "date-before",
+    "date-on-or-before",
+    "in-date-range",
+    "ip-address-in-range",
+    "ip-address-not-in-range",
+];
+
+/// Parses a pattern into its sub-rules, at least one.
+pub(crate) fn parse(text: &str) -> Result<Vec<SubRule>, PatternError> {
+    if text.len() > limits::PATTERN_BYTES {
+        return Err(Pointer::ROOT.error(format!(
+            "the pattern has {} bytes; at most {} are allowed",
+            text.len(),
+            limits::PATTERN_BYTES
+        )));
+    }
+    let node = json::read(text)?;
+    let Tree::Object(entries) = &node.tree else {
+        return Err(Pointer::ROOT.error(
+            "a pattern is a JSON object of fields, such as {\"type\": [\"com.example.order.created\"]}",
+        ));
+    };
+    let mut parser = Parser {
+        text,
+        rules: Vec::new(),
+    };
+    parser.object(entries, "", &Pointer::ROOT, false)?;
+    Ok(parser.rules.iter().map(sub_rule).collect())
+}
+
+/// Clauses by path while a sub-rule is put together.
+type Draft = BTreeMap<Arc<str>, Arc<Clause>>;
+
+fn sub_rule(draft: &Draft) -> SubRule {
+    let mut clauses: Vec<_> = draft
+        .iter()
+        .map(|(path, clause)| (Arc::clone(path), Arc::clone(clause)))
+        .collect();
+    clauses.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+    SubRule { clauses }
+}
+
+/// Reads fields in the order they stand: a field that comes again, plainly or through a `$or`,
+/// replaces the earlier one, as in event-ruler.
+struct Parser<'t> {
+    text: &'t str,
+    rules: Vec<Draft>,
+}
+
+impl Parser<'_> {
+    fn object(
+        &mut self,
+        entries: &[(String, Node<'_>)],
+        path: &str,
+        at: &Pointer<'_>,
+        in_or: bool,
+    ) -> Result<(), PatternError> {
+        if entries.is_empty() {
+            return Err(at.error(
+                "an empty object matches nothing in particular; name at least one field in it",
+            ));
+        }
+        for (name, node) in entries {
+            let inside = at.key(name);
+            if name == "$or" {
+                self.or(node, path, &inside)?;
+                continue;
+            }
+            if in_or && is_reserved_in_or(name) {
+                return Err(inside.error(format!(
+                    "{} is an operator's name and cannot be a field inside \"$or\"; an operator stands in a field's array, as in {{\"field\": [{{{}: …}}]}}",
+                    quoted(name),
+                    quoted(name)
+                )));
+            }
+            let path = joined(path, name);
+            match &node.tree {
+                Tree::Object(entries) => self.object(entries, &path, &inside, in_or)?,
+                Tree::Array(elements) => self.field(elements, node, &path, &inside)?,
+                _ => {
+                    return Err(inside.error(format!(
+                        "{} must be an array of what is wanted, such as [{}], or an object of fields",
+                        quoted(name),
+                        &self.text[node.span.clone()]
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn or(&mut self, node: &Node<'_>, path: &str, at: &Pointer<'_>) -> Result<(), PatternError> {
+        const SHAPE: &str =
+            "\"$or\" takes an array of at least two objects, such as [{\"a\": [1]}, {\"b\": [2]}]";
+        let Tree::Array(branches) = &node.tree else {
+            return Err(at.error(SHAPE));
+        };
+        let mut before = std::mem::take(&mut self.rules);
+        if before.is_empty() {
+            before.push(Draft::new());
+        }
+        let mut all = Vec::new();
+        for (index, branch) in branches.iter().enumerate() {
+            let inside = at.index(index);
+            let Tree::Object(entries) = &branch.tree else {
+                return Err(inside.error(format!("this is no object; {SHAPE}")));
+            };
+            self.rules = before.clone();
+            self.object(entries, path, &inside, true)?;
+            all.append(&mut self.rules);
+            if all.len() > limits::PATTERN_SUB_RULES {
+                return Err(at.error(format!(
+                    "the \"$or\"s multiply to more than {} combinations; use fewer or smaller ones",
+                    limits::PATTERN_SUB_RULES
+                )));
+            }
+        }
+        if branches.len() < 2 {
+            return Err(at.error(SHAPE));
+        }
+        self.rules = all;
+        Ok(())
+    }
+
+    fn field(
+        &mut self,
+        elements: &[Node<'_>],
+        node: &Node<'_>,
+        path: &str,
+        at: &Pointer<'_>,
+    ) -> Result<(), PatternError> {
+        if elements.is_empty() {
+            return Err(at.error(
+                "an empty array matches nothing; list the wanted values, or write [{\"exists\": true}]",
+            ));
+        }
+        let mut conditions = Vec::new();
+        let mut absent = false;
+        for (index, element) in elements.iter().enumerate() {
+            match operator::parse(element, &at.index(index))? {
+                Alternative::Value(condition) => conditions.push(condition),
+                Alternative::Absent => absent = true,
+            }
+        }
+        if complexity::too_complex(&conditions) {
+            return Err(at.error(
+                "the wildcards of this field are too complex together; use fewer stars, fewer wildcards, or fewer repeated characters after a star",
+            ));
+        }
+        let clause = Arc::new(Clause {
+            pointer: at.to_string(),
+            start: node.span.start,
+            wanted: compact(&self.text[node.span.clone()]),
+            conditions,
+            absent,
+        });
+        let path: Arc<str> = path.into();
+        if self.rules.is_empty() {
+            self.rules.push(Draft::new());
+        }
+        for draft in &mut self.rules {
+            draft.insert(Arc::clone(&path), Arc::clone(&clause));
+            if draft.len() > limits::PATTERN_FIELDS {
+                return Err(at.error(format!(
+                    "the pattern has more than {} fields",
+                    limits::PATTERN_FIELDS
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_reserved_in_or(name: &str) -> bool {
+    operator::NAMES.contains(&name) || RESERVED_IN_OR.contains(&name)
+}
+
+/// A path and the next name. An empty path adds no dot, so that a pattern's field under an empty
+/// name is the name alone: what event-ruler does.
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// JSON text without the white space between its tokens.
+fn compact(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for character in json.chars() {
+        if in_string {
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+        } else if character.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = character == '"';
+        }
+        text.push(character);
+    }
+    text
+}

@@ -1,0 +1,370 @@
+//! Holds the engine against the oracle, and against itself, on small random worlds.
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::oracle::{self, Entry, Json, Pattern, Want};
+use super::{Document, EventPattern, Matcher};
+
+const KEYS: [&str; 5] = ["a", "b", "c", "a.b", "c.a"];
+
+const SCALARS: [&str; 18] = [
+    "\"x\"",
+    "\"x\"",
+    "\"y\"",
+    "\"y\"",
+    "\"xy\"",
+    "\"Xy\"",
+    "\"\"",
+    "1",
+    "1",
+    "1.0",
+    "2",
+    "2.5",
+    "-3e2",
+    "true",
+    "null",
+    "\"10.1.2.3\"",
+    "\"010.1.2.3\"",
+    "12345678901234567890",
+];
+
+/// Whether a scalar's JSON is a string, and its text.
+fn text(scalar: &str) -> Option<&str> {
+    scalar.strip_prefix('"')?.strip_suffix('"')
+}
+
+fn number(scalar: &str) -> Option<f64> {
+    // The one number of the domain that does not compare.
+    scalar.parse().ok().filter(|_| scalar.len() < 10)
+}
+
+fn is_text(scalar: &str, test: impl Fn(&str) -> bool) -> bool {
+    text(scalar).is_some_and(test)
+}
+
+fn is_number(scalar: &str, test: impl Fn(f64) -> bool) -> bool {
+    number(scalar).is_some_and(test)
+}
+
+const WANTS: [Want; 32] = [
+    ("\"x\"", Some(|scalar| scalar == "\"x\"")),
+    ("\"y\"", Some(|scalar| scalar == "\"y\"")),
+    ("{\"exactly\": \"xy\"}", Some(|scalar| scalar == "\"xy\"")),
+    (
+        "\"10.1.2.3\"",
+        Some(|scalar| is_text(scalar, |text| text.ends_with("10.1.2.3"))),
+    ),
+    (
+        "{\"exactly\": \"10.1.2.3\"}",
+        Some(|scalar| scalar == "\"10.1.2.3\""),
+    ),
+    (
+        "1",
+        Some(|scalar| is_number(scalar, |number| number == 1.0)),
+    ),
+    (
+        "2.0",
+        Some(|scalar| is_number(scalar, |number| number == 2.0)),
+    ),
+    (
+        "12345678901234567890",
+        Some(|scalar| scalar == "12345678901234567890"),
+    ),
+    ("true", Some(|scalar| scalar == "true")),
+    ("null", Some(|scalar| scalar == "null")),
+    (
+        "{\"prefix\": \"x\"}",
+        Some(|scalar| is_text(scalar, |text| text.starts_with('x'))),
+    ),
+    (
+        "{\"prefix\": \"\"}",
+        Some(|scalar| is_text(scalar, |_| true)),
+    ),
+    (
+        "{\"suffix\": \"y\"}",
+        Some(|scalar| is_text(scalar, |text| text.ends_with('y'))),
+    ),
+    (
+        "{\"prefix\": {\"equals-ignore-case\": \"X\"}}",
+        Some(|scalar| is_text(scalar, |text| text.starts_with(['x', 'X']))),
+    ),
+    (
+        "{\"suffix\": {\"equals-ignore-case\": \"Y\"}}",
+        Some(|scalar| is_text(scalar, |text| text.ends_with('y'))),
+    ),
+    (
+        "{\"equals-ignore-case\": \"xY\"}",
+        Some(|scalar| is_text(scalar, |text| text.eq_ignore_ascii_case("xy"))),
+    ),
+    (
+        "{\"wildcard\": \"*\"}",
+        Some(|scalar| is_text(scalar, |_| true)),
+    ),
+    (
+        "{\"wildcard\": \"x*\"}",
+        Some(|scalar| is_text(scalar, |text| text.starts_with('x'))),
+    ),
+    (
+        "{\"wildcard\": \"1*.*.3\"}",
+        Some(|scalar| scalar == "\"10.1.2.3\""),
+    ),
+    (
+        "{\"anything-but\": \"x\"}",
+        Some(|scalar| scalar != "\"x\""),
+    ),
+    (
+        "{\"anything-but\": [\"y\", \"xy\"]}",
+        Some(|scalar| scalar != "\"y\"" && scalar != "\"xy\""),
+    ),
+    (
+        "{\"anything-but\": [1, 2]}",
+        Some(|scalar| !is_number(scalar, |n| n == 1.0 || n == 2.0)),
+    ),
+    (
+        "{\"anything-but\": {\"prefix\": [\"x\", \"1\"]}}",
+        Some(|scalar| !is_text(scalar, |text| text.starts_with(['x', '1']))),
+    ),
+    (
+        "{\"anything-but\": {\"suffix\": \"y\"}}",
+        Some(|scalar| !is_text(scalar, |text| text.ends_with('y'))),
+    ),
+    (
+        "{\"anything-but\": {\"equals-ignore-case\": \"XY\"}}",
+        Some(|scalar| !is_text(scalar, |text| text.eq_ignore_ascii_case("xy"))),
+    ),
+    (
+        "{\"anything-but\": {\"wildcard\": \"*y\"}}",
+        Some(|scalar| !is_text(scalar, |text| text.ends_with('y'))),
+    ),
+    (
+        "{\"numeric\": [\"=\", 1]}",
+        Some(|scalar| is_number(scalar, |number| number == 1.0)),
+    ),
+    (
+        "{\"numeric\": [\">\", 1, \"<=\", 2]}",
+        Some(|scalar| is_number(scalar, |n| n > 1.0 && n <= 2.0)),
+    ),
+    (
+        "{\"numeric\": [\"<\", 2]}",
+        Some(|scalar| is_number(scalar, |number| number < 2.0)),
+    ),
+    (
+        "{\"cidr\": \"10.0.0.0/8\"}",
+        Some(|scalar| is_text(scalar, |text| text.ends_with("10.1.2.3"))),
+    ),
+    ("{\"exists\": true}", Some(|_| true)),
+    ("{\"exists\": false}", None),
+];
+
+/// What documents and patterns are made of.
+#[derive(Debug, Clone, Copy)]
+struct Domain {
+    keys: &'static [&'static str],
+    scalars: &'static [&'static str],
+    wants: &'static [Want],
+}
+
+/// Every operator.
+const WIDE: Domain = Domain {
+    keys: &KEYS,
+    scalars: &SCALARS,
+    wants: &WANTS,
+};
+
+/// So little that fields meet in arrays all the time.
+const NARROW: Domain = Domain {
+    keys: &["a", "b"],
+    scalars: &["\"x\"", "\"y\""],
+    wants: &[WANTS[0], WANTS[0], WANTS[1], WANTS[31]],
+};
+
+fn json(domain: Domain) -> impl Strategy<Value = Json> {
+    let scalar = select(domain.scalars).prop_map(Json::Scalar);
+    scalar.prop_recursive(4, 24, 3, move |inner| {
+        prop_oneof![
+            object(domain, inner.clone()),
+            prop::collection::vec(inner, 0..4).prop_map(Json::Array),
+        ]
+    })
+}
+
+/// Mostly with keys of their own, as documents have them.
+fn object(domain: Domain, inner: BoxedStrategy<Json>) -> impl Strategy<Value = Json> {
+    let distinct = subsequence(domain.keys, 1..=domain.keys.len().min(3)).prop_flat_map({
+        let inner = inner.clone();
+        move |keys| {
+            let values = prop::collection::vec(inner.clone(), keys.len());
+            values.prop_map(move |values| keys.iter().copied().zip(values).collect::<Vec<_>>())
+        }
+    });
+    let repeated = prop::collection::vec((select(domain.keys), inner), 1..4);
+    prop_oneof![4 => distinct, 1 => repeated].prop_map(Json::Object)
+}
+
+fn document_of(domain: Domain) -> impl Strategy<Value = Json> {
+    object(domain, json(domain).boxed())
+}
+
+fn document() -> impl Strategy<Value = Json> {
+    document_of(WIDE)
+}
+
+fn field(domain: Domain) -> impl Strategy<Value = Entry> {
+    let wants = prop_oneof![
+        2 => prop::collection::vec(select(domain.wants), 1..3),
+        1 => Just(vec![WANTS[31]]),
+    ];
+    (select(domain.keys), wants).prop_map(|(key, wants)| Entry::Field(key, wants))
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    pattern_of(WIDE)
+}
+
+fn pattern_of(domain: Domain) -> impl Strategy<Value = Pattern> {
+    let entry = field(domain).prop_recursive(3, 12, 3, move |inner| {
+        let pattern = prop::collection::vec(inner, 1..4);
+        prop_oneof![
+            3 => (select(domain.keys), pattern.clone()).prop_map(|(key, inner)| Entry::Object(key, inner)),
+            1 => prop::collection::vec(pattern, 2..4).prop_map(Entry::Or),
+        ]
+    });
+    prop::collection::vec(entry, 1..4)
+}
+
+/// The same document with the keys of its objects the other way round.
+fn reversed(json: &Json) -> Json {
+    match json {
+        Json::Object(entries) => {
+            let entries = entries
+                .iter()
+                .rev()
+                .map(|(key, value)| (*key, reversed(value)));
+            Json::Object(entries.collect())
+        }
+        Json::Array(elements) => Json::Array(elements.iter().map(reversed).collect()),
+        Json::Scalar(text) => Json::Scalar(text),
+    }
+}
+
+fn parsed(pattern: &Pattern) -> EventPattern {
+    let text = oracle::pattern_text(pattern);
+    EventPattern::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn the_engine_agrees_with_the_oracle(pattern in pattern(), documents in prop::collection::vec(document(), 1..6)) {
+        let compiled = parsed(&pattern);
+        for json in documents {
+            let text = oracle::json_text(&json);
+            let document = Document::Json(text.as_bytes());
+            let expected = oracle::matches(&pattern, &json);
+            prop_assert_eq!(compiled.matches(&document), expected, "{} {}", oracle::pattern_text(&pattern), text);
+            prop_assert_eq!(compiled.explain(&document).matches, expected);
+        }
+    }
+
+    #[test]
+    fn the_engine_agrees_with_the_oracle_about_arrays(pattern in pattern_of(NARROW), documents in prop::collection::vec(document_of(NARROW), 1..6)) {
+        let compiled = parsed(&pattern);
+        for json in documents {
+            let text = oracle::json_text(&json);
+            let expected = oracle::matches(&pattern, &json);
+            prop_assert_eq!(compiled.matches(&Document::Json(text.as_bytes())), expected, "{} {}", oracle::pattern_text(&pattern), text);
+        }
+    }
+
+    #[test]
+    fn the_order_of_keys_is_irrelevant(pattern in pattern(), json in document()) {
+        let compiled = parsed(&pattern);
+        let one = oracle::json_text(&json);
+        let other = oracle::json_text(&reversed(&json));
+        prop_assert_eq!(
+            compiled.matches(&Document::Json(one.as_bytes())),
+            compiled.matches(&Document::Json(other.as_bytes())),
+            "{} {}", oracle::pattern_text(&pattern), one
+        );
+    }
+
+    #[test]
+    fn an_event_matches_as_its_json_does(pattern in pattern(), json in document()) {
+        let compiled = parsed(&vec![Entry::Field("type", vec![WANTS[0]]), Entry::Object("data", pattern)]);
+        let data = oracle::json_text(&json);
+        let whole = format!("{{\"type\": \"x\", \"data\": {data}}}");
+        let attributes = [("type", super::Scalar::String("x"))];
+        let event = Document::Event { attributes: &attributes, data: Some(data.as_bytes()) };
+        prop_assert_eq!(compiled.matches(&event), compiled.matches(&Document::Json(whole.as_bytes())));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_matcher_finds_what_its_patterns_match(
+        patterns in prop::collection::vec(pattern(), 1..20),
+        removed in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        order in any::<u64>(),
+        documents in prop::collection::vec(document(), 1..6),
+    ) {
+        let compiled: Vec<EventPattern> = patterns.iter().map(parsed).collect();
+        let mut present: Vec<bool> = vec![true; compiled.len()];
+        let mut matcher = Matcher::default();
+        let mut keys: Vec<usize> = (0..compiled.len()).collect();
+        keys.sort_by_key(|key| (*key as u64).wrapping_mul(order | 1).rotate_left(17));
+        for key in keys {
+            matcher.add(key, &compiled[key]);
+        }
+        let whole = matcher.clone();
+        for index in &removed {
+            let key = index.index(compiled.len());
+            // Removed, brought back, removed again.
+            if present[key] { matcher.remove(&key) } else { matcher.add(key, &compiled[key]) }
+            present[key] = !present[key];
+        }
+        for json in &documents {
+            let text = oracle::json_text(json);
+            let document = Document::Json(text.as_bytes());
+            let all: Vec<usize> = (0..compiled.len()).filter(|key| compiled[*key].matches(&document)).collect();
+            let left: Vec<usize> = all.iter().copied().filter(|key| present[*key]).collect();
+            prop_assert_eq!(whole.matches(&document), all);
+            prop_assert_eq!(matcher.matches(&document), left);
+        }
+        for key in 0..compiled.len() {
+            matcher.remove(&key);
+        }
+        let text = oracle::json_text(&documents[0]);
+        prop_assert!(matcher.matches(&Document::Json(text.as_bytes())).is_empty());
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,60}") {
+        let _ = EventPattern::parse(&text);
+    }
+
+    #[test]
+    fn no_change_of_one_byte_makes_the_parser_panic(pattern in pattern(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = oracle::pattern_text(&pattern).into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(text) = std::str::from_utf8(&bytes)
+            && let Err(error) = EventPattern::parse(text)
+        {
+            let is_json = serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
+            prop_assert_eq!(error.offset.is_none(), is_json, "{}: {:?}", text, error);
+        }
+    }
+
+    #[test]
+    fn broken_data_is_absent(pattern in pattern(), json in document(), cut in any::<prop::sample::Index>()) {
+        let compiled = parsed(&vec![Entry::Object("data", pattern)]);
+        let text = oracle::json_text(&json);
+        let cut = &text.as_bytes()[..cut.index(text.len())];
+        let event = |data| Document::Event { attributes: &[], data };
+        prop_assert_eq!(compiled.matches(&event(Some(cut))), compiled.matches(&event(None)));
+    }
+}

@@ -12,3 +12,5 @@ pub mod clock;
 pub mod event;
 
 pub mod pattern;
+
+pub mod journal;

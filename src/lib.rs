@@ -14,3 +14,7 @@ pub mod event;
 pub mod pattern;
 
 pub mod journal;
+
+pub mod store;
+
+pub mod log;

@@ -1,0 +1,102 @@
+//! Deliveries parked in bulk: not attempted yet, waiting for their target.
+//!
+//! Key: `k | target u32 | first sequence u64`. Value: the sequences, ascending, in postcard.
+
+use super::{Fold, View, decode, encode};
+use crate::journal::Sequence;
+use crate::log::record::TargetId;
+use crate::store::{Key, StoreError};
+
+const BACKLOG: u8 = b'k';
+
+pub(super) fn key(target: TargetId, first: Sequence) -> Key {
+    Key::new(BACKLOG).u32(target.0).u64(first)
+}
+
+pub(super) fn fold_chunk(target: TargetId, sequences: &[Sequence], fold: &mut Fold) {
+    if let Some(&first) = sequences.first() {
+        fold.batch.put(key(target, first), encode(&sequences));
+    }
+}
+
+impl View {
+    /// Chunks whose first sequence is greater than `after`, oldest first.
+    pub(in crate::log) fn backlog(
+        &self,
+        target: TargetId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Vec<Sequence>>, StoreError> {
+        let from = key(target, after.saturating_add(1));
+        let end = Key::new(BACKLOG).u32(target.0).end();
+        self.store
+            .range(from, end, limit)?
+            .iter()
+            .map(|(_, value)| decode(value))
+            .collect()
+    }
+
+    /// The chunk that starts with `first`.
+    pub(in crate::log) fn backlog_chunk(
+        &self,
+        target: TargetId,
+        first: Sequence,
+    ) -> Result<Option<Vec<Sequence>>, StoreError> {
+        super::read(&self.store, key(target, first))
+    }
+
+    /// Whether a chunk of the target holds this delivery.
+    pub(in crate::log) fn is_backlogged(
+        &self,
+        target: TargetId,
+        sequence: Sequence,
+    ) -> Result<bool, StoreError> {
+        // Chunks of one target do not overlap: they are cut from an ascending stream.
+        let from = key(target, 0);
+        let end = key(target, sequence.saturating_add(1));
+        let Some((_, value)) = self.store.range_back(from, end, 1)?.pop() else {
+            return Ok(false);
+        };
+        let chunk: Vec<Sequence> = decode(&value)?;
+        Ok(chunk.binary_search(&sequence).is_ok())
+    }
+
+    /// Calls `visit` with the sequence of every backlogged delivery.
+    pub(in crate::log) fn each_backlogged(
+        &self,
+        visit: &mut dyn FnMut(Sequence),
+    ) -> Result<(), StoreError> {
+        self.each_chunk(Key::new(BACKLOG), &mut |chunk| {
+            chunk.iter().copied().for_each(&mut *visit);
+        })
+    }
+
+    /// Number of backlogged deliveries of a target.
+    pub(in crate::log) fn backlogged_count(&self, target: TargetId) -> Result<u64, StoreError> {
+        let mut count = 0;
+        self.each_chunk(Key::new(BACKLOG).u32(target.0), &mut |chunk| {
+            count += chunk.len() as u64;
+        })?;
+        Ok(count)
+    }
+
+    fn each_chunk(
+        &self,
+        prefix: Key,
+        visit: &mut dyn FnMut(&[Sequence]),
+    ) -> Result<(), StoreError> {
+        const STEP: usize = 64;
+        let end = prefix.clone().end();
+        let mut from = prefix;
+        loop {
+            let pairs = self.store.range(from, end.clone(), STEP)?;
+            for (_, value) in &pairs {
+                visit(&decode::<Vec<Sequence>>(value)?);
+            }
+            match pairs.last() {
+                Some((last, _)) if pairs.len() == STEP => from = Key::after(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+}

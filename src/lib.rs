@@ -18,3 +18,5 @@ pub mod journal;
 pub mod store;
 
 pub mod log;
+
+pub mod rule;

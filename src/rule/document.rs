@@ -1,0 +1,243 @@
+//! A rule's document: from the user's JSON to a checked rule with every default in place.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::filter::Filter;
+use super::locate;
+use super::problem::{Problem, Problems, join};
+use super::reader::{Node, Shape};
+use super::target_document::TargetDocument;
+use crate::limits;
+use crate::pattern::EventPattern;
+
+pub(super) const RULE: Shape = Shape {
+    what: "a rule",
+    fields: &[
+        "$schema",
+        "description",
+        "enabled",
+        "pattern",
+        "filter",
+        "targets",
+    ],
+    later: &[
+        "rate_limit",
+        "ordering_key",
+        "transform",
+        "auth",
+        "signing",
+        "dead_letter",
+        "method",
+        "query",
+        "reply",
+        "validation",
+    ],
+    elsewhere: &[
+        ("id", "into an element of `targets`"),
+        ("url", "into an element of `targets`"),
+        ("mode", "into an element of `targets`"),
+        ("headers", "into an element of `targets`"),
+        ("timeout", "into an element of `targets`"),
+        ("concurrency", "into an element of `targets`"),
+        ("retry", "into an element of `targets`"),
+        ("batch", "into an element of `targets`"),
+        ("jsonpath", "into `filter`"),
+    ],
+};
+
+pub(super) const FILTER: Shape = Shape {
+    what: "`filter`",
+    fields: &["jsonpath"],
+    later: &["cesql", "all", "any", "not"],
+    elsewhere: &[],
+};
+
+/// An event pattern with the text it was written in, so that numbers keep their digits.
+#[derive(Debug, Clone)]
+pub struct PatternText {
+    text: Box<RawValue>,
+    compiled: EventPattern,
+}
+
+impl PatternText {
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.text.get()
+    }
+
+    #[must_use]
+    pub fn compiled(&self) -> &EventPattern {
+        &self.compiled
+    }
+}
+
+impl Serialize for PatternText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
+    }
+}
+
+/// A rule as its document describes it, checked, with all defaults in place. Serializes to the
+/// document's form, the defaults written out; [`RuleDocument::text`] is what the user wrote.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuleDocument {
+    #[serde(skip)]
+    text: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    pub enabled: bool,
+    pub pattern: PatternText,
+    /// Must hold beside the pattern.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
+    pub targets: Vec<TargetDocument>,
+}
+
+impl RuleDocument {
+    /// Reads a rule's JSON; all problems at once.
+    pub fn parse(text: &str) -> Result<RuleDocument, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let document = read(text, &mut problems);
+        problems.settle(document)
+    }
+
+    /// The user's text.
+    #[must_use]
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+}
+
+fn read(text: &str, problems: &mut Problems) -> Option<RuleDocument> {
+    if text.len() > limits::RULE_BYTES {
+        let detail = format!(
+            "a rule has at most {} bytes, this one has {}",
+            limits::RULE_BYTES,
+            text.len()
+        );
+        problems.add("", 0, detail);
+        return None;
+    }
+    let object = Node::document(text, problems)?.object(&RULE, problems)?;
+    if let Some(schema) = object.field("$schema") {
+        schema.string("the schema's path or URL", problems);
+    }
+    let description = object
+        .field("description")
+        .map(|node| node.string("a string", problems));
+    let enabled = match object.field("enabled") {
+        Some(node) => node.boolean(problems),
+        None => Some(true),
+    };
+    let pattern = object
+        .required(
+            "pattern",
+            r#"the events it wants, such as "pattern": {"type": ["order.placed"]}"#,
+            problems,
+        )
+        .and_then(|node| read_pattern(node, problems));
+    let filter = object
+        .field("filter")
+        .map(|node| read_filter(node, problems));
+    let targets = object
+        .required(
+            "targets",
+            r#"where they go, such as "targets": [{"id": "shop", "url": "https://…"}]"#,
+            problems,
+        )
+        .and_then(|node| read_targets(node, problems));
+    Some(RuleDocument {
+        text: Arc::from(text),
+        description: optional(description)?,
+        enabled: enabled?,
+        pattern: pattern?,
+        filter: optional(filter)?,
+        targets: targets?,
+    })
+}
+
+/// A field that may be absent: None only when it is there and bad.
+fn optional<T>(field: Option<Option<T>>) -> Option<Option<T>> {
+    match field {
+        Some(None) => None,
+        Some(good) => Some(good),
+        None => Some(None),
+    }
+}
+
+fn read_pattern(node: &Node<'_>, problems: &mut Problems) -> Option<PatternText> {
+    match EventPattern::parse(node.raw()) {
+        Ok(compiled) => Some(PatternText {
+            text: RawValue::from_string(node.raw().to_owned()).ok()?,
+            compiled,
+        }),
+        Err(error) => {
+            let within = error
+                .offset
+                .or_else(|| locate::find(node.raw(), &error.pointer))
+                .unwrap_or(0);
+            let pointer = format!("{}{}", node.pointer, error.pointer);
+            problems.add(&pointer, node.offset() + within, error.reason);
+            None
+        }
+    }
+}
+
+fn read_filter(node: &Node<'_>, problems: &mut Problems) -> Option<Filter> {
+    let object = node.object(&FILTER, problems)?;
+    let example = r#"a query such as "jsonpath": "$.data.items[?@.price > 10]""#;
+    let field = object.required("jsonpath", example, problems)?;
+    let text = field.string(r#"a query such as "$.data.items[?@.price > 10]""#, problems)?;
+    match Filter::parse(&text) {
+        Ok(filter) => Some(filter),
+        Err(error) => {
+            field.problem(problems, error.to_string());
+            None
+        }
+    }
+}
+
+fn read_targets(node: &Node<'_>, problems: &mut Problems) -> Option<Vec<TargetDocument>> {
+    let elements = node.array(
+        r#"an array of targets such as [{"id": "shop", "url": "https://…"}]"#,
+        problems,
+    )?;
+    if elements.is_empty() {
+        node.problem(
+            problems,
+            "must hold at least one target; to pause a rule, set `enabled` to false",
+        );
+        return None;
+    }
+    if elements.len() > limits::TARGETS_PER_RULE {
+        let detail = format!(
+            "a rule has at most {} targets, this one has {}; split it in two",
+            limits::TARGETS_PER_RULE,
+            elements.len()
+        );
+        node.problem(problems, detail);
+        return None;
+    }
+    let mut targets: Vec<TargetDocument> = Vec::with_capacity(elements.len());
+    let mut complete = true;
+    for element in &elements {
+        let Some(target) = TargetDocument::read(element, problems) else {
+            complete = false;
+            continue;
+        };
+        if targets.iter().any(|other| other.id == target.id) {
+            let pointer = join(&element.pointer, "id");
+            let within = locate::find(element.raw(), "/id").unwrap_or(0);
+            let detail = format!(
+                "`{}` is another target's id already; ids are unique within a rule",
+                target.id
+            );
+            problems.add(&pointer, element.offset() + within, detail);
+        }
+        targets.push(target);
+    }
+    complete.then_some(targets)
+}

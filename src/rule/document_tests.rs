@@ -1,0 +1,542 @@
+//! Rule and bus documents against the problems they have: one table, the same for every field.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::limits;
+
+/// Problems as `pointer: detail`, of which the expected ones are parts.
+#[track_caller]
+fn compare(text: &str, found: Result<(), Vec<Problem>>, expected: &[(&str, &str)]) {
+    let found = found.err().unwrap_or_default();
+    let shown: Vec<String> = found
+        .iter()
+        .map(|problem| format!("{}: {}", problem.pointer, problem.detail))
+        .collect();
+    assert_eq!(found.len(), expected.len(), "{text}\n{shown:#?}");
+    for (problem, (pointer, part)) in found.iter().zip(expected) {
+        assert_eq!(problem.pointer, *pointer, "{text}\n{shown:#?}");
+        assert!(problem.detail.contains(part), "{part:?} in {shown:#?}");
+        assert!(problem.offset.is_some(), "{shown:#?}");
+    }
+}
+
+#[track_caller]
+fn check(text: &str, expected: &[(&str, &str)]) {
+    compare(text, RuleDocument::parse(text).map(drop), expected);
+}
+
+#[track_caller]
+fn check_bus(text: &str, expected: &[(&str, &str)]) {
+    compare(text, BusDocument::parse(text).map(drop), expected);
+}
+
+/// A good rule whose one target has these fields too.
+fn with_target(fields: &str) -> String {
+    format!(
+        r#"{{"pattern": {{"type": ["a"]}}, "targets": [{{"id": "t", "url": "http://h/", {fields}}}]}}"#
+    )
+}
+
+#[track_caller]
+fn check_target(fields: &str, expected: &[(&str, &str)]) {
+    check(&with_target(fields), expected);
+}
+
+#[track_caller]
+fn check_url(url: &str, expected: Option<&str>) {
+    let rule = json!({"pattern": {"type": ["a"]}, "targets": [{"id": "t", "url": url}]});
+    let expected: Vec<(&str, &str)> = expected
+        .map(|part| ("/targets/0/url", part))
+        .into_iter()
+        .collect();
+    check(&rule.to_string(), &expected);
+}
+
+const MINIMAL: &str =
+    r#"{"pattern": {"type": ["a"]}, "targets": [{"id": "t", "url": "http://h/"}]}"#;
+
+#[test]
+fn a_minimal_rule_has_the_documented_defaults() {
+    let rule = RuleDocument::parse(MINIMAL).unwrap();
+    assert_eq!(
+        serde_json::to_value(&rule).unwrap(),
+        json!({
+            "enabled": true,
+            "pattern": {"type": ["a"]},
+            "targets": [{
+                "id": "t", "url": "http://h/", "mode": "binary", "headers": {}, "timeout": "10s", "concurrency": 32,
+                "retry": {"max_attempts": 12, "max_age": "1d", "initial_delay": "1s", "max_delay": "10m", "jitter": true}
+            }]
+        })
+    );
+}
+
+#[test]
+fn a_full_rule_keeps_what_it_says() {
+    let text = r#"{"$schema": "x", "description": "d", "enabled": false, "pattern": {"n": [1.50]},
+        "filter": {"jsonpath": "$.data[?@.a > 1]"},
+        "targets": [{"id": "t", "url": "https://h:1/p?q", "mode": "batch", "headers": {"X-Tenant": "acme"}, "timeout": "1s", "concurrency": 1,
+            "retry": {"max_attempts": 1, "max_age": "90s", "initial_delay": "1ms", "max_delay": "2s", "jitter": false},
+            "batch": {"max_events": 2, "max_bytes": "64KiB", "max_wait": "0s"}}]}"#;
+    let rule = RuleDocument::parse(text).unwrap();
+    let view = serde_json::to_string(&rule).unwrap();
+    assert!(
+        view.contains(r#""pattern":{"n": [1.50]}"#),
+        "numbers keep their digits: {view}"
+    );
+    let expected: Value = serde_json::from_str(text).unwrap();
+    let mut view: Value = serde_json::from_str(&view).unwrap();
+    view["$schema"] = json!("x");
+    view["targets"][0]["headers"] = json!({"X-Tenant": "acme"});
+    assert_eq!(view, expected);
+    assert_eq!(&**rule.text(), text);
+    assert_eq!(
+        RuleDocument::parse(&serde_json::to_string(&rule).unwrap())
+            .unwrap()
+            .targets,
+        rule.targets
+    );
+}
+
+#[test]
+fn what_is_missing_is_named_with_an_example() {
+    check("{}", &[("", "needs `pattern`"), ("", "needs `targets`")]);
+    check(
+        r#"{"pattern": {"type": ["a"]}, "targets": [{}]}"#,
+        &[("/targets/0", "needs `id`"), ("/targets/0", "needs `url`")],
+    );
+    check(
+        r#"{"pattern": {"type": ["a"]}, "targets": []}"#,
+        &[("/targets", "at least one target")],
+    );
+}
+
+#[test]
+fn an_unknown_field_suggests_the_near_one() {
+    check(
+        &MINIMAL.replace("targets", "target"),
+        &[
+            ("", "needs `targets`"),
+            ("/target", "did you mean `targets`?"),
+        ],
+    );
+    check_target(
+        r#""Time-out": "1s""#,
+        &[("/targets/0/Time-out", "did you mean `timeout`?")],
+    );
+    check_target(
+        r#""retry": {"maxAttempts": 3}"#,
+        &[(
+            "/targets/0/retry/maxAttempts",
+            "did you mean `max_attempts`?",
+        )],
+    );
+    check_target(
+        r#""colour": 1"#,
+        &[("/targets/0/colour", "it has `id`, `url`")],
+    );
+    check_target(r#""a/b~c": 1"#, &[("/targets/0/a~1b~0c", "has no `a/b~c`")]);
+    check_target(
+        r#""max_attempts": 1"#,
+        &[("/targets/0/max_attempts", "move it into `retry`")],
+    );
+}
+
+#[test]
+fn fields_of_later_versions_are_refused_by_name() {
+    for field in [
+        "rate_limit",
+        "ordering_key",
+        "transform",
+        "auth",
+        "signing",
+        "dead_letter",
+        "method",
+        "query",
+        "reply",
+        "validation",
+    ] {
+        let pointer = format!("/targets/0/{field}");
+        check_target(
+            &format!(r#""{field}": {{}}"#),
+            &[(&pointer, "this version has no")],
+        );
+        let pointer = format!("/{field}");
+        let rule = MINIMAL.replacen('{', &format!(r#"{{"{field}": 1, "#), 1);
+        check(&rule, &[(&pointer, "this version has no")]);
+    }
+}
+
+#[test]
+fn wrong_types_are_told_apart() {
+    check("[]", &[("", "must be an object with")]);
+    check(
+        &MINIMAL.replacen('{', r#"{"enabled": "yes", "description": 3, "#, 1),
+        &[
+            ("/enabled", "true or false, not a string"),
+            ("/description", "a string, not a number"),
+        ],
+    );
+    check(
+        r#"{"pattern": {"type": ["a"]}, "targets": {}}"#,
+        &[("/targets", "an array of targets")],
+    );
+    check(
+        r#"{"pattern": {"type": ["a"]}, "targets": [1, null]}"#,
+        &[("/targets/0", "not a number"), ("/targets/1", "not null")],
+    );
+    check_target(
+        r#""timeout": 10, "concurrency": "8", "mode": true, "headers": [], "retry": 1"#,
+        &[
+            (
+                "/targets/0/timeout",
+                "a duration such as \"10s\", not a number",
+            ),
+            (
+                "/targets/0/concurrency",
+                "a whole number from 1 to 1024, not a string",
+            ),
+            ("/targets/0/mode", "not a boolean"),
+            ("/targets/0/headers", "an object of strings"),
+            ("/targets/0/retry", "an object with `max_attempts`"),
+        ],
+    );
+}
+
+#[test]
+fn values_out_of_bounds_name_the_bounds() {
+    check_target(
+        r#""timeout": "1ms""#,
+        &[("/targets/0/timeout", "from 10ms to 15m")],
+    );
+    check_target(
+        r#""timeout": "1h30m""#,
+        &[("/targets/0/timeout", "such as 200ms, 5s")],
+    );
+    check_target(
+        r#""concurrency": 0"#,
+        &[("/targets/0/concurrency", "from 1 to 1024")],
+    );
+    check_target(
+        r#""concurrency": 1.5"#,
+        &[("/targets/0/concurrency", "not 1.5")],
+    );
+    check_target(
+        r#""retry": {"max_attempts": 0, "max_age": "31d", "max_delay": "2d"}"#,
+        &[
+            ("/targets/0/retry/max_attempts", "from 1 to 1000"),
+            ("/targets/0/retry/max_age", "from 1s to 30d"),
+            ("/targets/0/retry/max_delay", "from 1ms to 1d"),
+        ],
+    );
+    check_target(
+        r#""retry": {"initial_delay": "5s", "max_delay": "1s"}"#,
+        &[(
+            "/targets/0/retry/initial_delay",
+            "longer than `max_delay` (1s)",
+        )],
+    );
+    check_target(r#""retry": {"max_delay": "500ms"}"#, &[]);
+    check_target(
+        r#""mode": "bach""#,
+        &[("/targets/0/mode", "did you mean `batch`?")],
+    );
+    check_target(
+        r#""mode": "x""#,
+        &[(
+            "/targets/0/mode",
+            "one of `binary`, `structured` and `batch`",
+        )],
+    );
+}
+
+#[test]
+fn batch_settings_need_mode_batch() {
+    check_target(r#""batch": {}"#, &[("/targets/0/batch", "mode batch only")]);
+    check_target(r#""mode": "batch", "batch": {}"#, &[]);
+    check_target(
+        r#""mode": "batch", "batch": {"max_events": 1001, "max_bytes": "1B", "max_wait": "2m"}"#,
+        &[
+            ("/targets/0/batch/max_events", "from 1 to 1000"),
+            ("/targets/0/batch/max_bytes", "from 1KiB to 8MiB"),
+            ("/targets/0/batch/max_wait", "from 0s to 1m"),
+        ],
+    );
+}
+
+#[test]
+fn a_url_must_be_whole_and_plain() {
+    for good in [
+        "http://h",
+        "https://h:8443/p/a?q=1&r",
+        "HTTP://H/",
+        "http://127.0.0.1:8081/x",
+        "http://[::1]/",
+        "http://a.b/%20",
+    ] {
+        check_url(good, None);
+    }
+    for (bad, part) in [
+        ("", "must be a whole URL"),
+        ("/hooks", "must be a whole URL"),
+        ("ftp://h/", "must be a whole URL"),
+        ("http:h/", "must be a whole URL"),
+        ("http://", "is no URL"),
+        ("http:///x", "has no host"),
+        ("http://h:x/", "is no URL"),
+        ("http://h:0/", "port 0"),
+        ("http://u:p@h/", "user or password"),
+        ("http://u@h/", "user or password"),
+        ("http://h/#f", "fragment"),
+        ("http://h/a b", "percent-encode"),
+        ("http://h/\n", "percent-encode"),
+        (" http://h/", "percent-encode"),
+        ("http://h\\x", "percent-encode"),
+        (
+            &format!("http://h/{}", "x".repeat(5_000)),
+            "at most 4096 bytes",
+        ),
+    ] {
+        check_url(bad, Some(part));
+    }
+}
+
+#[test]
+fn headers_that_are_not_the_rules_to_set_are_refused_with_the_reason() {
+    check_target(
+        r#""headers": {"Authorization": "Bearer x", "x-a": "", "X-B": "a\tb"}"#,
+        &[],
+    );
+    for (name, part) in [
+        ("Connection", "one connection"),
+        ("transfer-encoding", "one connection"),
+        ("Content-Length", "computed from the body"),
+        ("content-type", "follows from the event"),
+        ("Host", "the target's `url`"),
+        ("User-Agent", "names itself"),
+        ("ce-id", "event's attributes"),
+        ("CE-Type", "event's attributes"),
+        ("webhook-signature", "delivery's id"),
+        ("a b", "no header name"),
+        ("", "no header name"),
+        ("ä", "no header name"),
+    ] {
+        let pointer = format!("/targets/0/headers/{name}");
+        check_target(
+            &format!(r#""headers": {{"{name}": "x"}}"#),
+            &[(&pointer, part)],
+        );
+    }
+    for value in [r"a\r\nb: c", r"a\nb", r"\u0000", "ä", r"\u007f"] {
+        check_target(
+            &format!(r#""headers": {{"x-a": "{value}"}}"#),
+            &[("/targets/0/headers/x-a", "visible ASCII")],
+        );
+    }
+    check_target(
+        r#""headers": {"x-a": " b"}"#,
+        &[("/targets/0/headers/x-a", "blank")],
+    );
+    check_target(
+        r#""headers": {"x-a": "1", "X-A": "2"}"#,
+        &[("/targets/0/headers/X-A", "given twice")],
+    );
+    check_target(
+        r#""headers": {"x-a": 1}"#,
+        &[("/targets/0/headers/x-a", "a string, not a number")],
+    );
+    let many: Vec<String> = (0..51).map(|n| format!(r#""x-{n}": "v""#)).collect();
+    check_target(
+        &format!(r#""headers": {{{}}}"#, many.join(",")),
+        &[("/targets/0/headers", "at most 50 headers")],
+    );
+}
+
+#[test]
+fn header_values_do_not_show_in_debug_output() {
+    let rule = RuleDocument::parse(&with_target(
+        r#""headers": {"authorization": "Bearer hunter2"}"#,
+    ))
+    .unwrap();
+    let shown = format!("{:?}", rule.targets);
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn target_ids_are_names_and_unique() {
+    check(
+        r#"{"pattern": {"type": ["a"]}, "targets": [{"id": "t", "url": "http://a/"}, {"url": "http://b/", "id": "t"}]}"#,
+        &[("/targets/1/id", "another target's id")],
+    );
+    check(
+        r#"{"pattern": {"type": ["a"]}, "targets": [{"id": "a b", "url": "http://a/"}]}"#,
+        &[("/targets/0/id", "a target name")],
+    );
+    let many: Vec<Value> = (0..=limits::TARGETS_PER_RULE)
+        .map(|n| json!({"id": format!("t{n}"), "url": "http://a/"}))
+        .collect();
+    check(
+        &json!({"pattern": {"type": ["a"]}, "targets": many}).to_string(),
+        &[("/targets", "at most 100 targets, this one has 101")],
+    );
+}
+
+#[test]
+fn a_doubled_field_is_refused_outside_of_the_pattern() {
+    check(
+        &MINIMAL.replacen('{', r#"{"enabled": true, "enabled": false, "#, 1),
+        &[("/enabled", "given twice")],
+    );
+    check(
+        &MINIMAL.replacen('{', r#"{"enabled": true, "en\u0061bled": false, "#, 1),
+        &[("/enabled", "given twice")],
+    );
+    check_target(
+        r#""retry": {"jitter": true, "jitter": true}"#,
+        &[("/targets/0/retry/jitter", "given twice")],
+    );
+    check(
+        &MINIMAL.replace(r#"{"type": ["a"]}"#, r#"{"type": ["a"], "type": ["b"]}"#),
+        &[],
+    );
+}
+
+#[test]
+fn problems_of_the_pattern_and_the_filter_point_into_them() {
+    check(
+        &MINIMAL.replace(r#"["a"]"#, r#"[{"prefxi": "a"}]"#),
+        &[("/pattern/type/0/prefxi", "prefxi")],
+    );
+    check(
+        &MINIMAL.replace(r#"{"type": ["a"]}"#, "3"),
+        &[("/pattern", "")],
+    );
+    check(
+        &MINIMAL.replacen('{', r#"{"filter": {"jsonpath": "data"}, "#, 1),
+        &[("/filter/jsonpath", "no JSONPath query")],
+    );
+    check(
+        &MINIMAL.replacen('{', r#"{"filter": {"cesql": "x"}, "#, 1),
+        &[
+            ("/filter", "needs `jsonpath`"),
+            ("/filter/cesql", "this version has no `cesql`"),
+        ],
+    );
+    check(
+        &MINIMAL.replacen('{', r#"{"filter": "$.x", "#, 1),
+        &[("/filter", "an object with `jsonpath`")],
+    );
+}
+
+#[test]
+fn what_is_no_json_is_one_problem_at_its_place() {
+    check("", &[("", "not JSON")]);
+    check("{\"pattern\": }", &[("", "not JSON: expected value")]);
+    let problems = RuleDocument::parse("{\n  \"enabled\": tru\n}").unwrap_err();
+    assert_eq!(
+        place("{\n  \"enabled\": tru\n}", problems[0].offset.unwrap()).line,
+        2
+    );
+    check(&format!("{MINIMAL} x"), &[("", "trailing characters")]);
+    check(r#"{"\ud800": 1}"#, &[("", "a name that is no text")]);
+    check(
+        &" ".repeat(limits::RULE_BYTES + 1),
+        &[("", "at most 262144 bytes")],
+    );
+}
+
+#[test]
+fn problems_come_in_the_order_of_the_text() {
+    let text = r#"{"targets": [{"id": "", "url": ""}], "pattern": {"type": ["a"]}, "enabled": 1}"#;
+    check(
+        text,
+        &[
+            ("/targets/0/id", "empty"),
+            ("/targets/0/url", "whole URL"),
+            ("/enabled", "true or false"),
+        ],
+    );
+}
+
+#[test]
+fn a_bus_document_is_checked_the_same_way() {
+    check_bus("{}", &[]);
+    check_bus(
+        r#"{"$schema": "x", "description": "d", "retention": {"max_age": "24h", "max_bytes": "500MB"}, "dedup_window": "0s"}"#,
+        &[],
+    );
+    check_bus(
+        r#"{"retension": {}}"#,
+        &[("/retension", "did you mean `retention`?")],
+    );
+    check_bus(
+        r#"{"max_age": "1d"}"#,
+        &[("/max_age", "move it into `retention`")],
+    );
+    check_bus(
+        r#"{"retention": {"max_age": "1s", "max_bytes": 8}, "dedup_window": "25h"}"#,
+        &[
+            ("/retention/max_age", "from 1m to 3650d"),
+            ("/retention/max_bytes", "a size such as"),
+            ("/dedup_window", "from 0s to 1d"),
+        ],
+    );
+    assert_eq!(
+        serde_json::to_value(BusDocument::parse("{}").unwrap()).unwrap(),
+        json!({"retention": {"max_age": "7d", "max_bytes": "8GiB"}, "dedup_window": "10m"})
+    );
+}
+
+/// JSON that resembles a rule: known names and values in wrong places.
+fn arbitrary_json() -> impl Strategy<Value = Value> {
+    let name = || {
+        prop::sample::select(vec![
+            "pattern", "targets", "id", "url", "retry", "batch", "mode", "headers", "timeout",
+            "filter", "jsonpath", "enabled", "type", "data", "x-a", "",
+        ])
+    };
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        name().prop_map(Value::from),
+        ".{0,6}".prop_map(Value::from),
+        Just(json!("http://h/")),
+        Just(json!("10s")),
+    ];
+    leaf.prop_recursive(5, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((name(), inner), 0..6).prop_map(|members| {
+                Value::Object(
+                    members
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect(),
+                )
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_document_makes_the_reader_panic(value in arbitrary_json()) {
+        let text = value.to_string();
+        for problem in RuleDocument::parse(&text).err().unwrap_or_default() {
+            let offset = problem.offset.unwrap();
+            prop_assert!(text.is_char_boundary(offset));
+            let _ = excerpt(&text, place(&text, offset));
+        }
+        let _ = BusDocument::parse(&text);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in r#"[{}\[\]":,a-c0-9\\u ét\n]{0,40}"#) {
+        let _ = RuleDocument::parse(&text);
+        let _ = find(&text, "/a/0/b");
+    }
+}

@@ -1,0 +1,50 @@
+//! Buses, rules and targets: their documents, their files, and the rule set that routing reads.
+//!
+//! A document's text becomes a [`RuleDocument`] or [`BusDocument`] or a list of [`Problem`]s; a
+//! document with its name and its targets' ids is a [`Rule`]; all rules of one moment are a
+//! [`RuleSet`]; [`Rules`] journals every change before the next set goes live.
+
+mod bounded;
+mod bus;
+mod change;
+mod document;
+#[cfg(test)]
+mod document_tests;
+mod duration;
+mod enabled;
+mod files;
+#[cfg(test)]
+mod files_tests;
+mod filter;
+mod filter_cost;
+mod headers;
+mod locate;
+mod plan;
+mod problem;
+mod reader;
+mod rules;
+#[cfg(test)]
+mod rules_tests;
+#[cfg(test)]
+mod schema_tests;
+mod set;
+mod size;
+mod target;
+mod target_document;
+mod target_url;
+mod watch;
+
+pub use bus::{Bus, BusDocument};
+pub use change::{Change, Expected, IfMatch, Outcome, PutOutcome, RuleError};
+pub use document::{PatternText, RuleDocument};
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use files::{FileProblem, Folder, FolderError, Report, read_folder};
+pub use filter::{Filter, FilterError, Subject, Verdict};
+pub use locate::{Place, excerpt, find, place};
+pub use problem::Problem;
+pub use rules::Rules;
+pub use set::{FilterExplanation, Rule, RuleExplanation, RuleSet};
+pub use size::{SizeError, format_size, parse_size};
+pub use target::{BatchPolicy, Mode, RetryPolicy, Target};
+pub use target_document::TargetDocument;
+pub use watch::{FolderWatch, ReloadError};

@@ -1,0 +1,238 @@
+//! Holds `schemas/*.json` against the code: same fields, same defaults, same verdicts.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::reader::Shape;
+use super::*;
+
+fn schema(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.schema.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn validator(schema: &Value) -> Validator {
+    jsonschema::validator_for(schema).unwrap()
+}
+
+#[track_caller]
+fn same_fields(schema: &Value, pointer: &str, shape: &Shape) {
+    let object = schema.pointer(pointer).unwrap();
+    let described: BTreeSet<&str> = object["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let read: BTreeSet<&str> = shape.fields.iter().copied().collect();
+    assert_eq!(described, read, "{pointer}");
+    assert_eq!(object["additionalProperties"], json!(false), "{pointer}");
+}
+
+#[test]
+fn the_schemas_describe_the_fields_that_are_read() {
+    let rule = schema("rule");
+    same_fields(&rule, "", &document::RULE);
+    same_fields(&rule, "/properties/filter", &document::FILTER);
+    same_fields(&rule, "/$defs/target", &target_document::TARGET);
+    same_fields(&rule, "/$defs/retry", &target_document::RETRY);
+    same_fields(&rule, "/$defs/batch", &target_document::BATCH);
+    let bus = schema("bus");
+    same_fields(&bus, "", &bus::BUS);
+    same_fields(&bus, "/properties/retention", &bus::RETENTION);
+}
+
+/// Every default of the schema, as a document that says nothing shows it.
+#[track_caller]
+fn same_defaults(schema: &Value, pointer: &str, shown: &Value) {
+    let described = schema.pointer(pointer).unwrap()["properties"]
+        .as_object()
+        .unwrap();
+    for (name, field) in described {
+        let Some(default) = field.get("default") else {
+            continue;
+        };
+        let text = |value: &Value| value.as_str().and_then(|text| parse_duration(text).ok());
+        match (text(default), text(&shown[name])) {
+            (Some(default), Some(shown)) => assert_eq!(default, shown, "{pointer}/{name}"),
+            _ => assert_eq!(*default, shown[name], "{pointer}/{name}"),
+        }
+    }
+}
+
+#[test]
+fn the_schemas_defaults_are_the_codes() {
+    let rule = RuleDocument::parse(
+        r#"{"pattern": {"type": ["a"]}, "targets": [{"id": "t", "url": "http://h/"}, {"id": "u", "url": "http://h/", "mode": "batch"}]}"#,
+    );
+    let shown = serde_json::to_value(rule.unwrap()).unwrap();
+    let schema_of_rule = schema("rule");
+    same_defaults(&schema_of_rule, "", &shown);
+    same_defaults(&schema_of_rule, "/$defs/target", &shown["targets"][0]);
+    same_defaults(
+        &schema_of_rule,
+        "/$defs/retry",
+        &shown["targets"][0]["retry"],
+    );
+    same_defaults(
+        &schema_of_rule,
+        "/$defs/batch",
+        &shown["targets"][1]["batch"],
+    );
+    let shown = serde_json::to_value(BusDocument::default()).unwrap();
+    same_defaults(&schema("bus"), "", &shown);
+    same_defaults(&schema("bus"), "/properties/retention", &shown["retention"]);
+}
+
+/// Checks every `examples` and `default` beside a `$ref` or a type against its own schema.
+fn check_examples(root: &Value, at: &Value, pointer: &str) {
+    if let Some(fields) = at.as_object() {
+        let examples = fields
+            .get("examples")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        for example in examples.chain(fields.get("default")) {
+            let mut schema = at.clone();
+            schema["$defs"] = root["$defs"].clone();
+            assert!(validator(&schema).is_valid(example), "{pointer}: {example}");
+        }
+        for (name, below) in fields {
+            if !matches!(name.as_str(), "examples" | "default") {
+                check_examples(root, below, &format!("{pointer}/{name}"));
+            }
+        }
+    } else if let Some(parts) = at.as_array() {
+        for (index, below) in parts.iter().enumerate() {
+            check_examples(root, below, &format!("{pointer}/{index}"));
+        }
+    }
+}
+
+#[test]
+fn the_schemas_are_schemas_and_their_examples_valid() {
+    for name in ["rule", "bus", "problem"] {
+        let schema = schema(name);
+        assert!(jsonschema::meta::is_valid(&schema), "{name}");
+        check_examples(&schema, &schema, name);
+    }
+}
+
+#[test]
+fn the_example_rules_are_valid_for_both() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = read_folder(&root.join("rules")).unwrap_or_else(|error| panic!("{error}"));
+    assert!(read.rules.len() >= 3);
+    let (rules, buses) = (validator(&schema("rule")), validator(&schema("bus")));
+    for (bus, rule, document) in &read.rules {
+        let json: Value = serde_json::from_str(document.text()).unwrap();
+        assert!(rules.is_valid(&json), "{bus}/{rule}");
+        let reference = json["$schema"].as_str().unwrap();
+        assert!(
+            root.join("rules")
+                .join(bus.as_str())
+                .join(reference)
+                .exists(),
+            "{reference}"
+        );
+        for target in &document.targets {
+            assert!(
+                target.url.as_str().starts_with("http://127.0.0.1:8081/"),
+                "quickstart listens there"
+            );
+        }
+    }
+    for (bus, document) in &read.buses {
+        let json: Value = serde_json::from_str(document.as_ref().unwrap().text()).unwrap();
+        assert!(buses.is_valid(&json), "{bus}");
+    }
+}
+
+#[test]
+fn schema_and_code_agree_on_good_and_bad_rules() {
+    let base = json!({"pattern": {"type": ["a"]}, "targets": [{"id": "t", "url": "http://h/"}]});
+    let with = |pointer: &str, name: &str, value: Value| {
+        let mut rule = base.clone();
+        rule.pointer_mut(pointer).unwrap()[name] = value;
+        rule
+    };
+    let target = |name: &str, value: Value| with("/targets/0", name, value);
+    let mut cases = vec![base.clone(), json!({}), json!([]), json!(null)];
+    cases.extend([
+        with("", "enabled", json!(false)),
+        with("", "enabled", json!("no")),
+        with("", "$schema", json!("x")),
+        with("", "extra", json!(1)),
+        with("", "rate_limit", json!("1/s")),
+        with("", "targets", json!([])),
+        with("", "filter", json!({"jsonpath": "$.data.a"})),
+        with("", "filter", json!({"jsonpath": "data"})),
+        with("", "filter", json!({})),
+        with("", "pattern", json!([])),
+        with("", "pattern", json!({"type": "a"})),
+        with("", "pattern", json!({"type": []})),
+        with("", "pattern", json!({"type": [{"prefix": "a"}], "data": {"n": [{"numeric": [">", 1]}], "x": [{"exists": false}, null, true]}})),
+        with("", "pattern", json!({"type": [{"prefxi": "a"}]})),
+        with("", "pattern", json!({"a": {"b": {"c": [1]}}})),
+        target("id", json!("a b")),
+        target("id", json!("x".repeat(65))),
+        target("url", json!("ftp://h/")),
+        target("url", json!("http://h/#f")),
+        target("url", json!("http://h/a b")),
+        target("url", json!("/x")),
+        target("mode", json!("batch")),
+        target("mode", json!("other")),
+        target("batch", json!({})),
+        target("timeout", json!("10s")),
+        target("timeout", json!("10")),
+        target("timeout", json!(10)),
+        target("concurrency", json!(0)),
+        target("concurrency", json!(1024)),
+        target("concurrency", json!(1025)),
+        target("headers", json!({"x-a": "b c"})),
+        target("headers", json!({"x-a": " b"})),
+        target("headers", json!({"x-a": ""})),
+        target("headers", json!({"x a": "b"})),
+        target("headers", json!({"x-a": "b\r\nc"})),
+        target("headers", json!({"ce-id": "b"})),
+        target("headers", json!({"Webhook-Id": "b"})),
+        target("headers", json!({"x-a": 1})),
+        target("retry", json!({"max_attempts": 3, "jitter": false})),
+        target("retry", json!({"max_attempts": 0})),
+        target("retry", json!({"max_atempts": 1})),
+    ]);
+    let validator = validator(&schema("rule"));
+    for case in cases {
+        let problems = RuleDocument::parse(&case.to_string()).err();
+        assert_eq!(
+            validator.is_valid(&case),
+            problems.is_none(),
+            "{case}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn schema_and_code_agree_on_good_and_bad_buses() {
+    let validator = validator(&schema("bus"));
+    for case in [
+        json!({}),
+        json!({"retention": {"max_age": "7d", "max_bytes": "8GiB"}, "dedup_window": "10m", "description": "d"}),
+        json!({"retention": {"max_bytes": "8 GiB"}}),
+        json!({"retention": {"max_bytes": 8}}),
+        json!({"retention": {"age": "7d"}}),
+        json!({"dedup_window": "10"}),
+        json!({"max_age": "7d"}),
+        json!([]),
+    ] {
+        let problems = BusDocument::parse(&case.to_string()).err();
+        assert_eq!(
+            validator.is_valid(&case),
+            problems.is_none(),
+            "{case}: {problems:?}"
+        );
+    }
+}

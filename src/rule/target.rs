@@ -1,0 +1,104 @@
+//! A target: where matched events go, how, and when a delivery is given up.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::duration::{self, format_duration};
+use super::size::format_size;
+use crate::log::{BusName, RuleName, TargetId, TargetName};
+
+/// Content mode of a delivery (CloudEvents HTTP binding, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    #[default]
+    Binary,
+    Structured,
+    Batch,
+}
+
+/// When a failed delivery is tried again, and when it is given up.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RetryPolicy {
+    /// All attempts, the first included. Default 12.
+    pub max_attempts: u32,
+    /// From the moment the delivery became pending. Default 24h.
+    #[serde(serialize_with = "duration::serialize")]
+    pub max_age: Duration,
+    /// Upper bound of the first wait. Default 1s.
+    #[serde(serialize_with = "duration::serialize")]
+    pub initial_delay: Duration,
+    /// Upper bound of every wait. Default 10m.
+    #[serde(serialize_with = "duration::serialize")]
+    pub max_delay: Duration,
+    /// Full jitter: wait a random part of the bound. Default true.
+    pub jitter: bool,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_attempts: 12,
+            max_age: Duration::from_secs(24 * 60 * 60),
+            initial_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(10 * 60),
+            jitter: true,
+        }
+    }
+}
+
+/// How many events ride in one request of mode batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchPolicy {
+    /// Default 100.
+    pub max_events: usize,
+    /// Default 1MiB.
+    pub max_bytes: usize,
+    /// How long the first event waits for company. Default 100ms.
+    pub max_wait: Duration,
+}
+
+impl Default for BatchPolicy {
+    fn default() -> Self {
+        Self {
+            max_events: 100,
+            max_bytes: 1024 * 1024,
+            max_wait: Duration::from_millis(100),
+        }
+    }
+}
+
+impl Serialize for BatchPolicy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("max_events", &self.max_events)?;
+        map.serialize_entry("max_bytes", &format_size(self.max_bytes as u64))?;
+        map.serialize_entry("max_wait", &format_duration(self.max_wait))?;
+        map.end()
+    }
+}
+
+/// Where matched events go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    pub key: TargetId,
+    pub bus: BusName,
+    pub rule: RuleName,
+    pub id: TargetName,
+    pub url: reqwest::Url,
+    pub mode: Mode,
+    pub headers: HeaderMap,
+    /// Covers connect to the end of the body. Default 10s.
+    pub timeout: Duration,
+    /// Attempts at once. Default 32.
+    pub concurrency: usize,
+    pub retry: RetryPolicy,
+    /// Only for mode batch: most events of one request (default 100), most bytes (default 1 MiB),
+    /// and how long the first waits for company (default 100ms).
+    pub batch_events: usize,
+    pub batch_bytes: usize,
+    pub batch_wait: Duration,
+}

@@ -1,0 +1,314 @@
+//! A target's document: from an element of a rule's `targets` to a checked target.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde::{Serialize, Serializer};
+
+use super::bounded::{read_duration, read_size};
+use super::duration::{self, format_duration};
+use super::headers;
+use super::problem::Problems;
+use super::reader::{Node, Shape, list, nearest, short};
+use super::target::{BatchPolicy, Mode, RetryPolicy, Target};
+use super::target_url::check_url;
+use crate::limits;
+use crate::log::{BusName, RuleName, TargetId, TargetName};
+
+pub(super) const TARGET: Shape = Shape {
+    what: "a target",
+    fields: &[
+        "id",
+        "url",
+        "mode",
+        "headers",
+        "timeout",
+        "concurrency",
+        "retry",
+        "batch",
+    ],
+    later: &[
+        "rate_limit",
+        "ordering_key",
+        "transform",
+        "auth",
+        "signing",
+        "dead_letter",
+        "method",
+        "query",
+        "reply",
+        "validation",
+    ],
+    elsewhere: &[
+        ("max_attempts", "into `retry`"),
+        ("max_age", "into `retry`"),
+        ("initial_delay", "into `retry`"),
+        ("max_delay", "into `retry`"),
+        ("jitter", "into `retry`"),
+        ("max_events", "into `batch`"),
+        ("max_bytes", "into `batch`"),
+        ("max_wait", "into `batch`"),
+        ("pattern", "beside `targets`"),
+        ("filter", "beside `targets`"),
+        ("enabled", "beside `targets`"),
+        ("description", "beside `targets`"),
+    ],
+};
+
+pub(super) const RETRY: Shape = Shape {
+    what: "`retry`",
+    fields: &[
+        "max_attempts",
+        "max_age",
+        "initial_delay",
+        "max_delay",
+        "jitter",
+    ],
+    later: &[],
+    elsewhere: &[("timeout", "beside `retry`, into the target")],
+};
+
+pub(super) const BATCH: Shape = Shape {
+    what: "`batch`",
+    fields: &["max_events", "max_bytes", "max_wait"],
+    later: &[],
+    elsewhere: &[],
+};
+
+/// A target as its rule's document describes it, checked, with all defaults in place.
+/// Serializes to the document's form; header values in full, since they are the user's own text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TargetDocument {
+    pub id: TargetName,
+    #[serde(serialize_with = "serialize_url")]
+    pub url: reqwest::Url,
+    pub mode: Mode,
+    #[serde(serialize_with = "serialize_headers")]
+    pub headers: HeaderMap,
+    #[serde(serialize_with = "duration::serialize")]
+    pub timeout: Duration,
+    pub concurrency: usize,
+    pub retry: RetryPolicy,
+    /// Some exactly in mode batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchPolicy>,
+}
+
+fn serialize_url<S: Serializer>(url: &reqwest::Url, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(url.as_str())
+}
+
+fn serialize_headers<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(
+        headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())),
+    )
+}
+
+impl TargetDocument {
+    pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<TargetDocument> {
+        let object = node.object(&TARGET, problems)?;
+        // Every field is looked at before any missing one ends the reading.
+        let id = object
+            .required("id", r#"a name such as "id": "billing""#, problems)
+            .and_then(|id| read_id(id, problems));
+        let url = object
+            .required(
+                "url",
+                r#"where to send, such as "url": "https://example.com/hooks""#,
+                problems,
+            )
+            .and_then(|url| read_url(url, problems));
+        let mode = match object.field("mode") {
+            Some(mode) => read_mode(mode, problems),
+            None => Some(Mode::default()),
+        };
+        let headers = match object.field("headers") {
+            Some(headers) => headers::read(headers, problems),
+            None => Some(HeaderMap::new()),
+        };
+        let timeout = read_duration(
+            &object,
+            "timeout",
+            Duration::from_secs(10),
+            (Duration::from_millis(10), Duration::from_secs(15 * 60)),
+            problems,
+        );
+        let concurrency = match object.field("concurrency") {
+            Some(node) => node.integer(1, limits::TARGET_CONCURRENCY as u64, problems),
+            None => Some(32),
+        };
+        let retry = match object.field("retry") {
+            Some(retry) => read_retry(retry, problems),
+            None => Some(RetryPolicy::default()),
+        };
+        let batch = match (object.field("batch"), mode) {
+            (Some(node), Some(Mode::Binary | Mode::Structured)) => {
+                node.problem(
+                    problems,
+                    r#"holds for mode batch only; add "mode": "batch" or remove `batch`"#,
+                );
+                None
+            }
+            (Some(node), _) => Some(read_batch(node, problems)?),
+            (None, Some(Mode::Batch)) => Some(BatchPolicy::default()),
+            (None, _) => None,
+        };
+        Some(TargetDocument {
+            id: id?,
+            url: url?,
+            mode: mode?,
+            headers: headers?,
+            timeout: timeout?,
+            concurrency: usize::try_from(concurrency?).ok()?,
+            retry: retry?,
+            batch,
+        })
+    }
+
+    pub(super) fn into_target(self, bus: &BusName, rule: &RuleName, key: TargetId) -> Target {
+        let batch = self.batch.unwrap_or_default();
+        Target {
+            key,
+            bus: bus.clone(),
+            rule: rule.clone(),
+            id: self.id,
+            url: self.url,
+            mode: self.mode,
+            headers: self.headers,
+            timeout: self.timeout,
+            concurrency: self.concurrency,
+            retry: self.retry,
+            batch_events: batch.max_events,
+            batch_bytes: batch.max_bytes,
+            batch_wait: batch.max_wait,
+        }
+    }
+}
+
+fn read_id(node: &Node<'_>, problems: &mut Problems) -> Option<TargetName> {
+    let text = node.string(r#"a name such as "billing""#, problems)?;
+    match TargetName::new(&text) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            node.problem(problems, error.to_string());
+            None
+        }
+    }
+}
+
+fn read_url(node: &Node<'_>, problems: &mut Problems) -> Option<reqwest::Url> {
+    let text = node.string(r#"a URL such as "https://example.com/hooks""#, problems)?;
+    match check_url(&text) {
+        Ok(url) => Some(url),
+        Err(detail) => {
+            node.problem(problems, detail);
+            None
+        }
+    }
+}
+
+fn read_mode(node: &Node<'_>, problems: &mut Problems) -> Option<Mode> {
+    const MODES: [&str; 3] = ["binary", "structured", "batch"];
+    let text = node.string(r#""binary", "structured" or "batch""#, problems)?;
+    match text.as_str() {
+        "binary" => Some(Mode::Binary),
+        "structured" => Some(Mode::Structured),
+        "batch" => Some(Mode::Batch),
+        other => {
+            let near = nearest(other, &MODES).map_or_else(
+                || format!("it is one of {}", list(&MODES)),
+                |near| format!("did you mean `{near}`?"),
+            );
+            node.problem(
+                problems,
+                format!("there is no mode {:?}; {near}", short(other)),
+            );
+            None
+        }
+    }
+}
+
+fn read_retry(node: &Node<'_>, problems: &mut Problems) -> Option<RetryPolicy> {
+    let object = node.object(&RETRY, problems)?;
+    let default = RetryPolicy::default();
+    let max_attempts = match object.field("max_attempts") {
+        Some(node) => node.integer(1, u64::from(limits::RETRY_ATTEMPTS), problems),
+        None => Some(u64::from(default.max_attempts)),
+    };
+    let max_age = read_duration(
+        &object,
+        "max_age",
+        default.max_age,
+        (Duration::from_secs(1), limits::RETRY_MAX_AGE),
+        problems,
+    );
+    let millisecond = Duration::from_millis(1);
+    let max_delay = read_duration(
+        &object,
+        "max_delay",
+        default.max_delay,
+        (millisecond, Duration::from_secs(24 * 60 * 60)),
+        problems,
+    );
+    // A `max_delay` under the default first wait shortens that too: it bounds every wait.
+    let first = default
+        .initial_delay
+        .min(max_delay.unwrap_or(default.initial_delay));
+    let initial_delay = read_duration(
+        &object,
+        "initial_delay",
+        first,
+        (millisecond, Duration::from_secs(60 * 60)),
+        problems,
+    );
+    if let (Some(initial), Some(max), Some(node)) =
+        (initial_delay, max_delay, object.field("initial_delay"))
+        && initial > max
+    {
+        node.problem(
+            problems,
+            format!("is longer than `max_delay` ({})", format_duration(max)),
+        );
+    }
+    let jitter = match object.field("jitter") {
+        Some(node) => node.boolean(problems),
+        None => Some(default.jitter),
+    };
+    Some(RetryPolicy {
+        max_attempts: u32::try_from(max_attempts?).ok()?,
+        max_age: max_age?,
+        initial_delay: initial_delay?,
+        max_delay: max_delay?,
+        jitter: jitter?,
+    })
+}
+
+fn read_batch(node: &Node<'_>, problems: &mut Problems) -> Option<BatchPolicy> {
+    let object = node.object(&BATCH, problems)?;
+    let default = BatchPolicy::default();
+    let max_events = match object.field("max_events") {
+        Some(node) => node.integer(1, limits::BATCH_EVENTS as u64, problems),
+        None => Some(default.max_events as u64),
+    };
+    let max_bytes = read_size(
+        &object,
+        "max_bytes",
+        default.max_bytes as u64,
+        (1024, limits::BODY_BYTES as u64),
+        problems,
+    );
+    let max_wait = read_duration(
+        &object,
+        "max_wait",
+        default.max_wait,
+        (Duration::ZERO, Duration::from_secs(60)),
+        problems,
+    );
+    Some(BatchPolicy {
+        max_events: usize::try_from(max_events?).ok()?,
+        max_bytes: usize::try_from(max_bytes?).ok()?,
+        max_wait: max_wait?,
+    })
+}

@@ -1,0 +1,150 @@
+//! Applies the rules folder again when it changes, and when asked to.
+
+use std::path::{Path, PathBuf};
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::change::RuleError;
+use super::files::{FolderError, Report, read_folder};
+use super::rules::Rules;
+use crate::limits;
+
+/// Why a folder was not applied; the rules are as they were.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReloadError {
+    /// Its display shows every problem with file, line and column.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Rules(#[from] RuleError),
+    #[error("the folder is watched no more: the bus is shutting down")]
+    Closing,
+}
+
+/// Watches a rules folder; one task, which [`FolderWatch::drain`] ends.
+#[derive(Debug)]
+pub struct FolderWatch {
+    requests: mpsc::Sender<oneshot::Sender<Result<Report, ReloadError>>>,
+    task: JoinHandle<()>,
+}
+
+/// A change that never rests is applied after so many rests all the same.
+const MOST_RESTS: u32 = 10;
+
+impl FolderWatch {
+    /// Starts to watch. Where the system cannot watch the folder (it does not exist, or there are no
+    /// watches left) this is logged, and [`FolderWatch::reload`] still works.
+    #[must_use]
+    pub fn start(rules: Rules, folder: PathBuf) -> FolderWatch {
+        let (requests, asked) = mpsc::channel(8);
+        let task = tokio::spawn(run(rules, folder, asked));
+        FolderWatch { requests, task }
+    }
+
+    /// Reads and applies the folder now.
+    pub async fn reload(&self) -> Result<Report, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.requests.send(answer).await;
+        sent.map_err(|_| ReloadError::Closing)?;
+        answered.await.map_err(|_| ReloadError::Closing)?
+    }
+
+    /// Stops watching; a reload under way is finished.
+    pub async fn drain(self) {
+        drop(self.requests);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the watch over the rules folder ended badly");
+        }
+    }
+}
+
+async fn run(
+    rules: Rules,
+    folder: PathBuf,
+    mut asked: mpsc::Receiver<oneshot::Sender<Result<Report, ReloadError>>>,
+) {
+    // One signal waiting says it all.
+    let (signal, mut changed) = mpsc::channel::<()>(1);
+    let mut watcher = watcher(signal);
+    watch(watcher.as_mut(), &folder);
+    loop {
+        let answer = tokio::select! {
+            request = asked.recv() => match request {
+                Some(answer) => Some(answer),
+                None => return,
+            },
+            Some(()) = changed.recv() => {
+                rest(&mut changed).await;
+                None
+            }
+        };
+        // The folder may be a new one under the old name.
+        watch(watcher.as_mut(), &folder);
+        let outcome = reload(&rules, &folder).await;
+        show(&folder, &outcome);
+        if let Some(answer) = answer {
+            // Who asked may be gone; what happened is in the log as well.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+/// Waits until changes have rested for [`limits::RELOAD_REST`], at most [`MOST_RESTS`] times that.
+async fn rest(changed: &mut mpsc::Receiver<()>) {
+    let latest = Instant::now() + limits::RELOAD_REST * MOST_RESTS;
+    loop {
+        let rested = latest.min(Instant::now() + limits::RELOAD_REST);
+        match timeout_at(rested, changed.recv()).await {
+            Ok(Some(())) if Instant::now() < latest => {}
+            _ => return,
+        }
+    }
+}
+
+fn watcher(signal: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading the folder makes access events: following those would never end.
+        let matters = event.map_or(true, |event| !matches!(event.kind, EventKind::Access(_)));
+        if matters {
+            // Full means that a signal waits already.
+            let _ = signal.try_send(());
+        }
+    });
+    match made {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!(%error, "changes of the rules folder are not seen; reload it by SIGHUP");
+            None
+        }
+    }
+}
+
+fn watch(watcher: Option<&mut RecommendedWatcher>, folder: &Path) {
+    if let Some(watcher) = watcher
+        && let Err(error) = watcher.watch(folder, RecursiveMode::Recursive)
+    {
+        tracing::warn!(
+            folder = %folder.display(), %error,
+            "changes of the rules folder are not seen; reload it by SIGHUP"
+        );
+    }
+}
+
+async fn reload(rules: &Rules, folder: &Path) -> Result<Report, ReloadError> {
+    let path = folder.to_owned();
+    let read = tokio::task::spawn_blocking(move || read_folder(&path)).await;
+    let folder = read.map_err(|_| ReloadError::Closing)??;
+    Ok(rules.ensure(folder).await?)
+}
+
+fn show(folder: &Path, outcome: &Result<Report, ReloadError>) {
+    let folder = folder.display();
+    match outcome {
+        Ok(report) if report.changed() => tracing::info!(%folder, "rules applied: {report}"),
+        Ok(report) => tracing::debug!(%folder, "rules read: {report}"),
+        Err(error) => tracing::error!(%folder, "rules kept as they were:\n{error}"),
+    }
+}

@@ -20,3 +20,7 @@ pub mod store;
 pub mod log;
 
 pub mod rule;
+
+pub mod delivery;
+
+pub mod router;

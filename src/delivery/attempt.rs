@@ -1,0 +1,215 @@
+//! Makes one attempt: events to a request, the request to the target, its answer to an outcome.
+
+use std::future::Future;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use siphasher::sip::SipHasher13;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::client::{self, TargetService};
+use super::encode;
+use super::next_step::Outcome;
+use super::retry_after;
+use crate::clock::{Clock, Timestamp};
+use crate::limits;
+use crate::log::{BusName, Log, LoggedEvent, Sequence};
+use crate::rule::{Mode, Target};
+
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("Eventyard/", env!("CARGO_PKG_VERSION")));
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+
+/// What every attempt of every lane needs.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    pub(crate) log: Log,
+    pub(crate) clock: Clock,
+    pub(crate) service: TargetService,
+}
+
+/// A delivery that an attempt is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) sequence: Sequence,
+    /// When it became pending; the event's own time when `None`.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// What came of one delivery of an attempt.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) since: Timestamp,
+    /// Of the event; `None` when it could not be read.
+    pub(crate) bus: Option<BusName>,
+    /// `None`: it did not fit the batch any more, and nothing was tried.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl Sender {
+    /// Tries to deliver all of `wanted` in one request; one [`Done`] for each, in the same order.
+    pub(crate) async fn attempt(&self, target: &Target, wanted: &[Wanted]) -> Vec<Done> {
+        let mut done = Vec::with_capacity(wanted.len());
+        let mut events = Vec::with_capacity(wanted.len());
+        let mut members = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            let read = self.log.event(wanted.sequence).await;
+            let now = self.clock.now();
+            let (event, outcome) = match read {
+                Ok(Some(event)) => (Some(event), None),
+                Ok(None) => (None, Some(Outcome::Unreadable(NOT_KEPT.to_owned()))),
+                Err(error) => (None, Some(Outcome::NotRead(error.to_string()))),
+            };
+            let since = wanted
+                .since
+                .or(event.as_ref().map(|event| event.time))
+                .unwrap_or(now);
+            let mut result = Done {
+                since,
+                bus: event.as_ref().map(|event| event.bus.clone()),
+                outcome,
+            };
+            if let Some(event) = event {
+                if now > since.plus(target.retry.max_age) {
+                    result.outcome = Some(Outcome::Expired);
+                } else {
+                    members.push(done.len());
+                    events.push(event);
+                }
+            }
+            done.push(result);
+        }
+        if events.is_empty() {
+            return done;
+        }
+        let (headers, body, carried) = encode::encode(target, &events);
+        events.truncate(carried);
+        let id = webhook_id(target, &events);
+        let outcome = self.send(target, id, headers, body).await;
+        for member in members.into_iter().take(carried) {
+            done[member].outcome = Some(outcome.clone());
+        }
+        done
+    }
+
+    async fn send(
+        &self,
+        target: &Target,
+        webhook_id: HeaderValue,
+        encoded: HeaderMap,
+        body: Bytes,
+    ) -> Outcome {
+        let now = self.clock.now();
+        let mut headers = target.headers.clone();
+        // Ours win over the target's: they say what the body is, and who sends it.
+        for (name, value) in encoded {
+            if let Some(name) = name {
+                headers.insert(name, value);
+            }
+        }
+        headers.insert(USER_AGENT, AGENT);
+        headers.insert(WEBHOOK_ID, webhook_id);
+        headers.insert(
+            WEBHOOK_TIMESTAMP,
+            HeaderValue::from(now.as_millis() / 1_000),
+        );
+        let mut request = reqwest::Request::new(Method::POST, target.url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(body.into());
+        self.exchange(request, target.timeout).await
+    }
+
+    /// Sends, and reads the answer to its end or to the cap, all within `timeout`.
+    async fn exchange(&self, request: reqwest::Request, timeout: Duration) -> Outcome {
+        let deadline = Instant::now() + timeout;
+        let sending = self.service.clone().oneshot(request);
+        let mut response = match within(deadline, sending).await {
+            Some(Ok(response)) => response,
+            Some(Err(error)) if client::is_timeout(&error) => {
+                return Outcome::TimedOut(format!(
+                    "no connection within {:?}",
+                    limits::CONNECT_TIMEOUT.min(timeout)
+                ));
+            }
+            Some(Err(error)) => return Outcome::Failed(client::describe(&*error)),
+            None => return Outcome::TimedOut(format!("no answer within {timeout:?}")),
+        };
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| retry_after::parse(value, self.clock.now()));
+        let mut kept = Vec::new();
+        let mut read = 0;
+        // Read to the end even when nobody wants it: only then is the connection used again.
+        while read < limits::RESPONSE_BYTES {
+            match within(deadline, response.chunk()).await {
+                Some(Ok(Some(chunk))) => {
+                    read += chunk.len();
+                    if !status.is_success() {
+                        let room = limits::RESPONSE_KEPT_BYTES - kept.len();
+                        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    }
+                }
+                Some(Ok(None)) => break,
+                // The status is known, but an answer that is not whole is none: the delivery may
+                // have failed half way in the target.
+                Some(Err(error)) if status.is_success() => {
+                    return Outcome::Failed(client::describe(&error));
+                }
+                None if status.is_success() => {
+                    return Outcome::TimedOut(format!(
+                        "the answer's body did not end within {timeout:?}"
+                    ));
+                }
+                Some(Err(_)) | None => break,
+            }
+        }
+        Outcome::Answered {
+            status,
+            retry_after,
+            body: lossy(&kept),
+        }
+    }
+}
+
+const NOT_KEPT: &str = "the event is no longer in the log";
+
+async fn within<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    tokio::time::timeout_at(deadline, future).await.ok()
+}
+
+/// Text of at most [`limits::RESPONSE_KEPT_BYTES`]; replacement characters may lengthen it.
+fn lossy(bytes: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    client::cut(&mut text);
+    text
+}
+
+/// The same for every attempt of a delivery, different for every two deliveries, also of two buses
+/// that share a receiver; a receiver drops repeats by it. The events' ids are hashed, not carried:
+/// they are the publisher's words, and might hold a dot, which signatures do not allow.
+fn webhook_id(target: &Target, events: &[Arc<LoggedEvent>]) -> HeaderValue {
+    let mut hasher = SipHasher13::new();
+    for event in events {
+        hasher.write_u64(event.sequence);
+        hasher.write(event.event.source().as_bytes());
+        hasher.write_u8(0xFF);
+        hasher.write(event.event.id().as_bytes());
+        hasher.write_u8(0xFF);
+    }
+    let first = events.first().map_or(0, |event| event.sequence);
+    let hash = hasher.finish();
+    let text = match target.mode {
+        Mode::Binary | Mode::Structured => format!("{}-{first}-{hash:016x}", target.key.0),
+        Mode::Batch => format!("{}-{first}-{}-{hash:016x}", target.key.0, events.len()),
+    };
+    HeaderValue::try_from(text).expect("digits and dashes fit a header")
+}

@@ -1,0 +1,334 @@
+//! What follows an attempt: settled, tried again later, or given up; and what is late meanwhile.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use super::change::Change;
+use super::{Kept, Lane, Pending};
+use crate::clock::Timestamp;
+use crate::delivery::attempt::Done;
+use crate::delivery::breaker;
+use crate::delivery::next_step::{Health, NextStep, Outcome, next_step};
+use crate::limits;
+use crate::log::{DeadLetter, DeadLetterReason, Parked, Record};
+use crate::rule::RetryPolicy;
+
+/// A delivery parked while in flight is due this long after its attempt must have ended, so that
+/// only a crash ever makes it due.
+const LATE_MARGIN: Duration = Duration::from_secs(5);
+
+impl Lane {
+    /// Takes the result of an attempt.
+    pub(super) fn finish(&mut self, ended: Result<(Id, Vec<Done>), JoinError>) {
+        let (id, dones) = match ended {
+            Ok((id, dones)) => (id, Some(dones)),
+            Err(error) => {
+                error!(target_key = self.handle.key.0, %error, "an attempt panicked");
+                (error.id(), None)
+            }
+        };
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
+        while self
+            .late_order
+            .front()
+            .is_some_and(|(_, id)| !self.flights.contains_key(id))
+        {
+            self.late_order.pop_front();
+        }
+        let now = self.hub.sender.clock.now();
+        let dones = dones.unwrap_or_else(|| {
+            let panicked = |pending: &Pending| Done {
+                since: pending.since.unwrap_or(now),
+                bus: None,
+                outcome: Some(Outcome::NotRead("the attempt panicked".to_owned())),
+            };
+            flight.deliveries.iter().map(panicked).collect()
+        });
+        self.judge(&dones, flight.probe, now);
+        if dones
+            .iter()
+            .any(|d| d.outcome.as_ref().is_some_and(Outcome::is_attempt))
+        {
+            self.handle.counters.attempts.fetch_add(1, Relaxed);
+        }
+        for (pending, done) in flight.deliveries.into_iter().zip(dones) {
+            self.conclude(pending, done, &flight.target.retry, now);
+        }
+    }
+
+    /// Lets the breaker know how the target did.
+    fn judge(&mut self, dones: &[Done], probe: bool, now: Timestamp) {
+        let mut health = Health::Unknown;
+        let mut asked = None;
+        for outcome in dones.iter().filter_map(|done| done.outcome.as_ref()) {
+            if let Outcome::Answered {
+                retry_after: Some(at),
+                ..
+            } = outcome
+            {
+                asked = Some(at.since(now));
+            }
+            if health == Health::Unknown {
+                health = outcome.health();
+            }
+        }
+        let change = match health {
+            Health::Up => self.breaker.succeeded(),
+            Health::Down => self
+                .breaker
+                .failed(probe, asked, Instant::now(), fastrand::f64()),
+            Health::Unknown => {
+                if probe {
+                    self.breaker.probe_void();
+                }
+                None
+            }
+        };
+        let names = &self.settings.names;
+        match change {
+            Some(breaker::Change::Opened { for_ }) => warn!(
+                bus = %names.bus, rule = %names.rule, target = %names.target,
+                failures = self.breaker.failures(),
+                probe_in = ?for_,
+                "the target's breaker opened: deliveries wait"
+            ),
+            Some(breaker::Change::Closed) => info!(
+                bus = %names.bus, rule = %names.rule, target = %names.target,
+                "the target answers again: its breaker closed"
+            ),
+            None => {}
+        }
+    }
+
+    fn conclude(&mut self, pending: Pending, done: Done, policy: &RetryPolicy, now: Timestamp) {
+        let Some(outcome) = &done.outcome else {
+            self.put_back(pending, done.since, now);
+            return;
+        };
+        let attempts = pending.attempts + u32::from(outcome.is_attempt());
+        let step = next_step(outcome, attempts, done.since, policy, now, fastrand::f64());
+        if step == NextStep::Delivered {
+            self.handle.counters.delivered.fetch_add(1, Relaxed);
+            self.delivered(pending);
+            return;
+        }
+        let status = outcome.status();
+        let error = outcome.error();
+        let names = &self.settings.names;
+        debug!(
+            bus = %names.bus, rule = %names.rule, target = %names.target,
+            sequence = pending.sequence, attempts, status, error, ?step,
+            "an attempt failed"
+        );
+        self.handle.counters.failed(now, status, error.clone());
+        match step {
+            NextStep::RetryAt(due) if self.settings.target.is_some() => {
+                self.handle.counters.retried.fetch_add(1, Relaxed);
+                let record = Record::Parked(Parked {
+                    target: self.handle.key,
+                    sequence: pending.sequence,
+                    due,
+                    attempts,
+                    since: done.since,
+                    last_status: status,
+                    last_error: error,
+                });
+                self.recorded(pending, record);
+            }
+            NextStep::RetryAt(_) | NextStep::Delivered => {
+                let reason = DeadLetterReason::TargetRemoved;
+                self.give_up(pending, &done, reason, attempts, now);
+            }
+            NextStep::DeadLetter(reason) => {
+                self.give_up(pending, &done, reason, attempts, now);
+            }
+        }
+    }
+
+    /// Makes a delivery a dead letter.
+    pub(super) fn give_up(
+        &mut self,
+        pending: Pending,
+        done: &Done,
+        reason: DeadLetterReason,
+        attempts: u32,
+        now: Timestamp,
+    ) {
+        let record = self.dead_letter(pending, done, reason, attempts, now);
+        self.recorded(pending, record);
+    }
+
+    /// The record of a delivery that is given up.
+    pub(super) fn dead_letter(
+        &self,
+        pending: Pending,
+        done: &Done,
+        reason: DeadLetterReason,
+        attempts: u32,
+        now: Timestamp,
+    ) -> Record {
+        self.handle.counters.dead_lettered.fetch_add(1, Relaxed);
+        let names = &self.settings.names;
+        let mut status = done.outcome.as_ref().and_then(Outcome::status);
+        let mut error = done.outcome.as_ref().and_then(Outcome::error);
+        if status.is_none() && error.is_none() && pending.kept == Kept::Parked {
+            // Nothing was sent this time: tell of the last time that something was.
+            let parked = self
+                .hub
+                .sender
+                .log
+                .parked(self.handle.key, pending.sequence);
+            if let Ok(Some(parked)) = parked {
+                (status, error) = (parked.last_status, parked.last_error);
+            }
+        }
+        Record::DeadLettered(DeadLetter {
+            target: self.handle.key,
+            sequence: pending.sequence,
+            bus: done.bus.clone().unwrap_or_else(|| names.bus.clone()),
+            rule: names.rule.clone(),
+            target_name: names.target.clone(),
+            reason,
+            attempts,
+            since: done.since,
+            dead_at: now,
+            last_status: status,
+            last_error: error,
+        })
+    }
+
+    /// It was accepted: what was kept of it is settled, a fresh one needs no record at all.
+    fn delivered(&mut self, pending: Pending) {
+        match pending.kept {
+            Kept::Fresh => self.settled.push(pending.sequence),
+            Kept::Parked => {
+                self.parked = self.parked.saturating_sub(1);
+                self.outbox.push(Change {
+                    records: vec![Record::Settled {
+                        target: self.handle.key,
+                        sequence: pending.sequence,
+                    }],
+                    leaves: vec![(pending.sequence, None)],
+                    ..Change::default()
+                });
+            }
+            Kept::Chunk(first) => self.chunk_member_ended(first, None),
+        }
+    }
+
+    /// It was not: `record` (parked or dead-lettered) takes the place of what was kept of it.
+    fn recorded(&mut self, pending: Pending, record: Record) {
+        let due = match &record {
+            Record::Parked(parked) => Some(parked.due),
+            _ => None,
+        };
+        self.parked += u64::from(due.is_some());
+        match pending.kept {
+            Kept::Fresh => self.outbox.push(Change {
+                records: vec![record],
+                settles: vec![pending.sequence],
+                leaves: due
+                    .map(|due| (pending.sequence, Some(due)))
+                    .into_iter()
+                    .collect(),
+                ..Change::default()
+            }),
+            Kept::Parked => {
+                self.parked = self.parked.saturating_sub(1);
+                self.outbox.push(Change {
+                    records: vec![record],
+                    leaves: vec![(pending.sequence, due)],
+                    ..Change::default()
+                });
+            }
+            Kept::Chunk(first) => self.chunk_member_ended(first, Some(record)),
+        }
+    }
+
+    fn chunk_member_ended(&mut self, first: u64, record: Option<Record>) {
+        let Some(chunk) = self.chunks.get_mut(&first) else {
+            return;
+        };
+        chunk.unfinished -= 1;
+        chunk.changed = true;
+        chunk.records.extend(record);
+        if chunk.unfinished == 0 {
+            // Nobody is left: the exchange settles it whole.
+            self.exchange_chunk(first, false);
+        }
+    }
+
+    /// It did not fit into its batch: the next one takes it first.
+    fn put_back(&mut self, mut pending: Pending, since: Timestamp, now: Timestamp) {
+        pending.since = Some(since);
+        match pending.kept {
+            Kept::Chunk(_) => self.loaded.push_front(pending),
+            Kept::Parked => self.retries.push_front(pending),
+            // Back into the inbox would be a second way in; this is rare enough for a record.
+            Kept::Fresh => {
+                let record = Record::Parked(Parked {
+                    target: self.handle.key,
+                    sequence: pending.sequence,
+                    due: now,
+                    attempts: pending.attempts,
+                    since,
+                    last_status: None,
+                    last_error: None,
+                });
+                self.recorded(pending, record);
+            }
+        }
+    }
+
+    /// Parks fresh deliveries that have been in flight for too long; they stay in flight.
+    pub(super) fn park_late(&mut self, now: Instant) {
+        while let Some((started, id)) = self.late_order.front().copied()
+            && now >= started + limits::LATE_AFTER
+        {
+            self.late_order.pop_front();
+            let ends = self
+                .flights
+                .get(&id)
+                .map(|flight| flight.started + flight.target.timeout);
+            let left = ends.map_or(Duration::ZERO, |ends| ends.saturating_duration_since(now));
+            self.park_in_flight(id, left + LATE_MARGIN);
+        }
+    }
+
+    /// Parks what is fresh in a flight, due after `wait`.
+    pub(super) fn park_in_flight(&mut self, id: Id, wait: Duration) {
+        let Some(flight) = self.flights.get_mut(&id) else {
+            return;
+        };
+        let clock_now = self.hub.sender.clock.now();
+        let mut change = Change::default();
+        for pending in &mut flight.deliveries {
+            if pending.kept != Kept::Fresh {
+                continue;
+            }
+            pending.kept = Kept::Parked;
+            self.parked += 1;
+            self.in_hand.hold(pending.sequence);
+            change.settles.push(pending.sequence);
+            change.records.push(Record::Parked(Parked {
+                target: self.handle.key,
+                sequence: pending.sequence,
+                due: clock_now.plus(wait),
+                // The one in flight counts: a crash loop must not try without end.
+                attempts: pending.attempts + 1,
+                since: pending.since.unwrap_or(clock_now),
+                last_status: None,
+                last_error: None,
+            }));
+        }
+        if !change.records.is_empty() {
+            self.outbox.push(change);
+        }
+    }
+}

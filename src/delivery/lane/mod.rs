@@ -1,0 +1,544 @@
+//! One lane per target: decides when its deliveries are attempted, and writes down what is late.
+//!
+//! A lane is one task. It holds at most a few thousand sequences: what does not fit waits in
+//! chunks on disk (`Backlogged`), what has failed waits there until it is due (`Parked`). The ADR
+//! "lanes and parking" tells why.
+
+mod change;
+mod clear;
+mod finish;
+mod source;
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, Sleep};
+
+use self::change::Outbox;
+use super::attempt::{Done, Sender, Wanted};
+use super::breaker::{Breaker, Gate};
+use super::in_hand::InHand;
+use super::inbox::{Fresh, Inbox, Keep, Offer};
+use super::progress::Progress;
+use super::status::{Counters, LaneStatus, Names};
+use crate::clock::Timestamp;
+use crate::limits;
+use crate::log::{AppendError, Record, Sequence, TargetId};
+use crate::rule::{Mode, Target};
+
+/// Longest sleep towards a moment on the clock: a clock may jump, and a test moves it by hand.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+/// How often a lane with something on disk looks at its oldest delivery.
+const SURVEY_EVERY: Duration = Duration::from_secs(1);
+/// Wait for views that lag behind the lane's records, at first.
+const VIEW_LAG: Duration = Duration::from_millis(2);
+const VIEW_LAG_MAX: Duration = Duration::from_millis(200);
+
+/// What all lanes share.
+pub(crate) struct Hub {
+    pub(crate) sender: Sender,
+    pub(crate) progress: Progress,
+    /// Set once when draining begins: attempts in flight may go on until then.
+    pub(crate) drain_by: OnceLock<Instant>,
+}
+
+/// The side of a lane that others hold.
+pub(crate) struct Handle {
+    pub(crate) key: TargetId,
+    inbox: Inbox,
+    settings: ArcSwap<Settings>,
+    counters: Counters,
+    /// The newest record written for this lane: views that show it show all of them.
+    last_record: AtomicU64,
+    /// Dead letters that became parked deliveries behind the lane's back.
+    redriven: AtomicU64,
+}
+
+/// What a lane is told about its target.
+pub(crate) struct Settings {
+    pub(crate) names: Names,
+    /// `None` once the target was deleted.
+    pub(crate) target: Option<Arc<Target>>,
+}
+
+impl Handle {
+    /// A handle for a target with `backlogged` deliveries in chunks on disk.
+    pub(crate) fn new(key: TargetId, settings: Settings, backlogged: u64) -> Self {
+        Self {
+            key,
+            inbox: Inbox::new(backlogged),
+            settings: ArcSwap::from_pointee(settings),
+            counters: Counters::default(),
+            last_record: AtomicU64::new(0),
+            redriven: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes a routed delivery; never waits.
+    pub(crate) fn offer(&self, hub: &Hub, fresh: Fresh) -> Result<Offer, AppendError> {
+        self.inbox.offer(fresh, self.keep(hub))
+    }
+
+    /// Replaces the settings; attempts from now on follow them.
+    pub(crate) fn set(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+        self.inbox.wake();
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// So many dead letters were parked anew.
+    pub(crate) fn redriven(&self, deliveries: u64) {
+        self.redriven.fetch_add(deliveries, Ordering::AcqRel);
+        self.inbox.wake();
+    }
+
+    pub(crate) fn wake(&self) {
+        self.inbox.wake();
+    }
+
+    pub(crate) fn status(&self) -> LaneStatus {
+        let waiting = self.inbox.waiting();
+        let names = self.settings.load().names.clone();
+        let mut status = self.counters.status(self.key, names);
+        status.ready += waiting.ready as u64;
+        status.backlogged = waiting.unloaded + waiting.spilled as u64;
+        status.oldest_pending = match (status.oldest_pending, waiting.oldest) {
+            (Some(disk), Some(memory)) => Some(disk.min(memory)),
+            (disk, memory) => disk.or(memory),
+        };
+        status
+    }
+
+    /// Writes a chunk: from then on it is settled as far as the checkpoint goes.
+    fn keep<'a>(&'a self, hub: &'a Hub) -> impl Keep + 'a {
+        |chunk: &[Fresh]| {
+            let record = Record::Backlogged {
+                target: self.key,
+                sequences: chunk.iter().map(|fresh| fresh.sequence).collect(),
+            };
+            let written = hub.sender.log.enqueue(&[record])?;
+            self.last_record.fetch_max(written, Ordering::AcqRel);
+            hub.progress
+                .settle_all(chunk.iter().map(|fresh| fresh.sequence));
+            Ok(())
+        }
+    }
+}
+
+/// A delivery in the lane's memory.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    sequence: Sequence,
+    /// When it became pending; the event's time, read with the event, when `None`.
+    since: Option<Timestamp>,
+    /// Attempts that have ended.
+    attempts: u32,
+    kept: Kept,
+}
+
+/// What on disk proves a delivery that memory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Nothing but the router's checkpoint, which it holds back.
+    Fresh,
+    /// The chunk that starts with this sequence.
+    Chunk(Sequence),
+    /// A parked record of its own.
+    Parked,
+}
+
+/// A chunk whose deliveries are in memory; it is settled whole, or exchanged for what is left.
+#[derive(Debug, Default)]
+struct Chunk {
+    unfinished: usize,
+    /// Some have ended since it was loaded.
+    changed: bool,
+    /// A survey has met it.
+    surveyed: bool,
+    /// What became of those that were not delivered.
+    records: Vec<Record>,
+}
+
+struct Flight {
+    started: Instant,
+    target: Arc<Target>,
+    deliveries: Vec<Pending>,
+    probe: bool,
+}
+
+/// The task's own side.
+pub(crate) struct Lane {
+    hub: Arc<Hub>,
+    handle: Arc<Handle>,
+    settings: Arc<Settings>,
+    breaker: Breaker,
+    /// The breaker is open and the inbox knows it.
+    closed: bool,
+    draining: bool,
+    ended: bool,
+
+    /// Members of chunks that were read, oldest first.
+    loaded: VecDeque<Pending>,
+    chunks: HashMap<Sequence, Chunk>,
+    /// Chunks, by their first sequence, that were settled or exchanged in a record which the views
+    /// do not show yet; `None` while the log has not even taken it.
+    settled_chunks: HashMap<Sequence, Option<Sequence>>,
+    load_at: Option<Instant>,
+    load_wait: Duration,
+    /// The record that put older deliveries behind younger chunks on disk; until the views show
+    /// it, they would give the younger ones first.
+    load_behind: Sequence,
+    /// Such a record waits in the outbox.
+    releasing: bool,
+
+    /// Parked deliveries that are due.
+    retries: VecDeque<Pending>,
+    in_hand: InHand,
+    /// When to look for due ones again; never later than the earliest due time.
+    look_at: Option<Timestamp>,
+    look_not_before: Instant,
+    /// Parked deliveries, those in memory included.
+    parked: u64,
+    retry_turn: bool,
+
+    attempts: JoinSet<Vec<Done>>,
+    flights: HashMap<Id, Flight>,
+    /// Flights with a fresh delivery, in order of their start.
+    late_order: VecDeque<(Instant, Id)>,
+
+    outbox: Outbox,
+    /// Fresh deliveries that ended well in this turn.
+    settled: Vec<Sequence>,
+    survey_at: Instant,
+    /// Since when the oldest delivery on disk is pending, as last surveyed.
+    oldest_on_disk: Option<Timestamp>,
+}
+
+impl Lane {
+    /// A lane with `parked` parked deliveries on disk.
+    pub(crate) fn new(hub: Arc<Hub>, handle: Arc<Handle>, parked: u64) -> Self {
+        Self {
+            settings: handle.settings(),
+            breaker: Breaker::new(),
+            closed: false,
+            draining: false,
+            ended: false,
+            loaded: VecDeque::new(),
+            chunks: HashMap::new(),
+            settled_chunks: HashMap::new(),
+            load_at: None,
+            load_wait: VIEW_LAG,
+            load_behind: 0,
+            releasing: false,
+            retries: VecDeque::new(),
+            in_hand: InHand::default(),
+            look_at: (parked > 0).then(|| Timestamp::from_millis(0)),
+            look_not_before: Instant::now(),
+            parked,
+            retry_turn: false,
+            attempts: JoinSet::new(),
+            flights: HashMap::new(),
+            late_order: VecDeque::new(),
+            outbox: Outbox::default(),
+            settled: Vec::new(),
+            survey_at: Instant::now(),
+            oldest_on_disk: None,
+            hub,
+            handle,
+        }
+    }
+
+    /// Runs until the lane is drained, or its deleted target has nothing pending any more.
+    pub(crate) async fn run(mut self) {
+        let handle = self.handle.clone();
+        self.tell_batch_size();
+        let mut timer: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(Duration::ZERO));
+        // `None`: the timer is set further ahead than anything could wait.
+        let mut armed = Some(Instant::now());
+        loop {
+            self.turn().await;
+            if self.ended {
+                return;
+            }
+            let wake_at = self.wake_at();
+            // A timer that fires early costs one idle turn; setting it anew each turn costs more.
+            if let Some(wake_at) = wake_at
+                && armed.is_none_or(|armed| wake_at < armed || armed <= Instant::now())
+            {
+                timer.as_mut().reset(wake_at);
+                armed = Some(wake_at);
+            }
+            tokio::select! {
+                Some(ended) = self.attempts.join_next_with_id() => self.finish(ended),
+                () = handle.inbox.woken() => {}
+                () = timer.as_mut(), if armed.is_some() => armed = None,
+            }
+            while let Some(ended) = self.attempts.try_join_next_with_id() {
+                self.finish(ended);
+            }
+        }
+    }
+
+    /// Does all that can be done now.
+    async fn turn(&mut self) {
+        let now = Instant::now();
+        self.take_news();
+        self.park_late(now);
+        if let Some(drain_by) = self.hub.drain_by.get().copied() {
+            self.drain(drain_by, now).await;
+        } else if self.settings.target.is_some() {
+            self.follow_breaker(now);
+            self.keep_waiting(now);
+            self.look_for_retries(now);
+            self.load_backlog(now);
+            self.start_attempts(now);
+            if now >= self.survey_at {
+                self.survey(now).await;
+            }
+        } else {
+            self.keep_waiting(now);
+            self.clear_step(now).await;
+        }
+        self.hub.progress.settle_all(self.settled.drain(..));
+        self.flush(now);
+        self.show();
+    }
+
+    /// Takes over changed settings, redriven dead letters, and what the views show by now.
+    fn take_news(&mut self) {
+        let settings = self.handle.settings.load();
+        if !Arc::ptr_eq(&settings, &self.settings) {
+            self.settings = settings.clone();
+            self.tell_batch_size();
+        }
+        let redriven = self.handle.redriven.swap(0, Ordering::AcqRel);
+        if redriven > 0 {
+            self.parked += redriven;
+            self.look_at = Some(Timestamp::from_millis(0));
+        }
+        let visible = self.hub.sender.log.visible_through();
+        self.in_hand.forget_through(visible);
+        self.settled_chunks
+            .retain(|_, record| record.is_none_or(|record| record > visible));
+    }
+
+    /// The inbox wakes a waiting lane again once a batch is full.
+    fn tell_batch_size(&self) {
+        let batch = match &self.settings.target {
+            Some(target) if target.mode == Mode::Batch => target.batch_events,
+            _ => 0,
+        };
+        self.handle.inbox.set_wake_at(batch);
+    }
+
+    /// Tells the inbox when the breaker opens or lets attempts pass again.
+    fn follow_breaker(&mut self, now: Instant) {
+        let closed = matches!(self.breaker.gate(now), Gate::Closed { .. });
+        if closed != self.closed {
+            self.closed = closed;
+            self.handle.inbox.set_closed(closed);
+            if closed {
+                self.release_memory();
+            }
+        }
+    }
+
+    /// Gives what is on disk anyway back to the disk: while the breaker is open it may wait for
+    /// hours, and pass its max age there.
+    fn release_memory(&mut self) {
+        for retry in self.retries.drain(..) {
+            self.in_hand.put_back(retry.sequence);
+            self.look_at = Some(Timestamp::from_millis(0));
+        }
+        let firsts: Vec<Sequence> = self.chunks.keys().copied().collect();
+        for first in firsts {
+            self.exchange_chunk(first, true);
+        }
+    }
+
+    /// Writes down what must not wait in memory any longer.
+    fn keep_waiting(&mut self, now: Instant) {
+        let waiting = self.handle.inbox.waiting();
+        let ready_late = waiting
+            .ready_since
+            .is_some_and(|since| self.closed || now >= since + self.ready_limit());
+        let spill_late = waiting
+            .spilling_since
+            .is_some_and(|since| now >= since + limits::SPILL_AFTER);
+        if (!ready_late && !spill_late) || self.outbox.is_refused(now) {
+            return;
+        }
+        let inbox = &self.handle.inbox;
+        let mut result = Ok(());
+        if ready_late {
+            result = inbox.keep_ready(self.handle.keep(&self.hub));
+            self.load_behind = self.handle.last_record.load(Ordering::Acquire);
+        }
+        if spill_late && result.is_ok() {
+            result = inbox.keep_spill(self.handle.keep(&self.hub));
+        }
+        if let Err(error) = result {
+            self.outbox.refused(self.handle.key, &error, now);
+        }
+    }
+
+    /// How long a fresh delivery may wait in memory. A batch that waits for company is not late.
+    fn ready_limit(&self) -> Duration {
+        match &self.settings.target {
+            Some(target) if target.mode == Mode::Batch => limits::LATE_AFTER + target.batch_wait,
+            _ => limits::LATE_AFTER,
+        }
+    }
+
+    fn start_attempts(&mut self, now: Instant) {
+        let Some(target) = self.settings.target.clone() else {
+            return;
+        };
+        while self.flights.len() < target.concurrency.max(1) && !self.outbox.is_loaded() {
+            let probe = match self.breaker.gate(now) {
+                Gate::Pass => false,
+                Gate::Probe => true,
+                Gate::Probing | Gate::Closed { .. } => return,
+            };
+            let Some(deliveries) = self.next_group(&target, probe, now) else {
+                return;
+            };
+            if probe {
+                self.breaker.probe_started();
+            }
+            self.start(target.clone(), deliveries, probe, now);
+        }
+    }
+
+    fn start(&mut self, target: Arc<Target>, deliveries: Vec<Pending>, probe: bool, now: Instant) {
+        let wanted: Vec<Wanted> = deliveries
+            .iter()
+            .map(|pending| Wanted {
+                sequence: pending.sequence,
+                since: pending.since,
+            })
+            .collect();
+        let has_fresh = deliveries.iter().any(|p| p.kept == Kept::Fresh);
+        let hub = self.hub.clone();
+        let to = target.clone();
+        let id = self
+            .attempts
+            .spawn(async move { hub.sender.attempt(&to, &wanted).await })
+            .id();
+        self.flights.insert(
+            id,
+            Flight {
+                started: now,
+                target,
+                deliveries,
+                probe,
+            },
+        );
+        if has_fresh {
+            self.late_order.push_back((now, id));
+        }
+    }
+
+    /// When there is something to do although nothing happens; `None` is never.
+    fn wake_at(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let waiting = self.handle.inbox.waiting();
+        let mut wake = Earliest(None);
+        wake.at(self
+            .late_order
+            .front()
+            .map(|(at, _)| *at + limits::LATE_AFTER));
+        wake.at(self.outbox.retry_at());
+        let keep_at = [
+            waiting.ready_since.map(|since| since + self.ready_limit()),
+            waiting.spilling_since.map(|at| at + limits::SPILL_AFTER),
+        ];
+        for at in keep_at.into_iter().flatten() {
+            wake.at(Some(
+                self.outbox.retry_at().map_or(at, |retry| at.max(retry)),
+            ));
+        }
+        if self.draining {
+            wake.at(self.hub.drain_by.get().copied());
+        } else if let Some(target) = self.settings.target.clone() {
+            if self.parked > 0 || waiting.unloaded > 0 || !self.chunks.is_empty() {
+                wake.at(Some(self.survey_at));
+            }
+            match self.breaker.gate(now) {
+                Gate::Closed { until } => wake.at(Some(until)),
+                Gate::Probing => {}
+                Gate::Pass | Gate::Probe => {
+                    if self.retries.len() < Self::low_mark(&target) {
+                        wake.at(self.look_at.map(|due| {
+                            let wait = due.since(self.hub.sender.clock.now());
+                            (now + wait.min(CLOCK_STEP)).max(self.look_not_before)
+                        }));
+                    }
+                    if waiting.unloaded > 0 && waiting.ready == 0 && self.loaded.is_empty() {
+                        wake.at(Some(self.load_at.unwrap_or(now)));
+                    }
+                    if target.mode == Mode::Batch && self.flights.len() < target.concurrency {
+                        wake.at(waiting.ready_since.map(|since| since + target.batch_wait));
+                    }
+                }
+            }
+        } else {
+            wake.at(Some(self.load_at.unwrap_or(now + VIEW_LAG)));
+        }
+        // Whatever went wrong above, a lane never spins.
+        wake.0.map(|at| at.max(now + Duration::from_millis(1)))
+    }
+
+    /// Memory's low mark: below it more is read from disk.
+    fn low_mark(target: &Target) -> usize {
+        let wanted = match target.mode {
+            Mode::Batch => target.concurrency.saturating_mul(target.batch_events),
+            Mode::Binary | Mode::Structured => target.concurrency,
+        };
+        wanted.clamp(1, limits::RETRIES_READ)
+    }
+
+    /// Updates what `status` shows.
+    fn show(&self) {
+        let counters = &self.handle.counters;
+        let held = self.loaded.len() + self.retries.len();
+        let set = |counter: &AtomicU64, value: u64| counter.store(value, Ordering::Relaxed);
+        set(&counters.in_flight, self.flights.len() as u64);
+        set(&counters.held, held as u64);
+        set(&counters.parked, self.parked);
+        set(&counters.failures, u64::from(self.breaker.failures()));
+        set(
+            &counters.oldest,
+            self.oldest_on_disk.map_or(0, Timestamp::as_millis),
+        );
+        counters
+            .removed
+            .store(self.settings.target.is_none(), Ordering::Relaxed);
+        counters.set_breaker(self.breaker.state());
+    }
+
+    /// Whether the views show every record that was written for this lane.
+    fn views_caught_up(&self) -> bool {
+        self.hub.sender.log.visible_through() >= self.handle.last_record.load(Ordering::Acquire)
+    }
+}
+
+/// The earliest of several moments.
+struct Earliest(Option<Instant>);
+
+impl Earliest {
+    fn at(&mut self, moment: Option<Instant>) {
+        self.0 = match (self.0, moment) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+}

@@ -1,0 +1,257 @@
+//! Where a lane's next delivery comes from: retries that are due, loaded chunks, the inbox.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::error;
+
+use super::{Chunk, Kept, Lane, Pending, VIEW_LAG, VIEW_LAG_MAX};
+use crate::clock::Timestamp;
+use crate::limits;
+use crate::log::{LogError, Parked, Sequence};
+use crate::rule::{Mode, Target};
+
+/// Looks for due retries are this far apart at least: many retries with scattered due times are
+/// read together.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Wait after the views could not be read.
+const VIEW_FAILED_WAIT: Duration = Duration::from_secs(1);
+
+impl From<Parked> for Pending {
+    fn from(parked: Parked) -> Self {
+        Self {
+            sequence: parked.sequence,
+            since: Some(parked.since),
+            attempts: parked.attempts,
+            kept: Kept::Parked,
+        }
+    }
+}
+
+impl Lane {
+    /// Deliveries for one attempt. Retries and others take turns, so that neither starves.
+    pub(super) fn next_group(
+        &mut self,
+        target: &Target,
+        probe: bool,
+        now: Instant,
+    ) -> Option<Vec<Pending>> {
+        let most = match target.mode {
+            Mode::Batch if !probe => target.batch_events.max(1),
+            _ => 1,
+        };
+        let retries_first = self.retry_turn;
+        self.retry_turn = !retries_first;
+        if retries_first && !self.retries.is_empty() {
+            return Some(self.retry_group(most));
+        }
+        let waits = target.mode == Mode::Batch && self.waits_for_company(target, now);
+        let mut group = Vec::new();
+        if !waits {
+            while group.len() < most
+                && let Some(pending) = self.next_new()
+            {
+                if group.is_empty() {
+                    group.reserve_exact(most.min(limits::BULK_RECORDS));
+                }
+                group.push(pending);
+            }
+        }
+        if !group.is_empty() {
+            Some(group)
+        } else if self.retries.is_empty() {
+            None
+        } else {
+            Some(self.retry_group(most))
+        }
+    }
+
+    fn retry_group(&mut self, most: usize) -> Vec<Pending> {
+        let most = most.min(self.retries.len());
+        self.retries.drain(..most).collect()
+    }
+
+    fn waits_for_company(&self, target: &Target, now: Instant) -> bool {
+        let waiting = self.handle.inbox.waiting();
+        self.loaded.is_empty()
+            && waiting.ready < target.batch_events
+            && waiting
+                .ready_since
+                .is_some_and(|since| now < since + target.batch_wait)
+    }
+
+    /// The next delivery that was not attempted yet. Chunks are loaded only when nothing is ready
+    /// in the inbox, so whatever is ready there now is younger than what is loaded.
+    pub(super) fn next_new(&mut self) -> Option<Pending> {
+        if let Some(pending) = self.loaded.pop_front() {
+            return Some(pending);
+        }
+        self.handle.inbox.take().map(|fresh| Pending {
+            sequence: fresh.sequence,
+            since: Some(fresh.since),
+            attempts: 0,
+            kept: Kept::Fresh,
+        })
+    }
+
+    /// Reads parked deliveries that are due.
+    pub(super) fn look_for_retries(&mut self, now: Instant) {
+        let clock_now = self.hub.sender.clock.now();
+        let enough = self.settings.target.as_deref().map_or(1, Self::low_mark);
+        if self.look_at.is_none_or(|at| at > clock_now)
+            || now < self.look_not_before
+            || self.retries.len() >= enough
+            || !self.breaker.lets_pass(now)
+        {
+            return;
+        }
+        self.look(clock_now, now);
+    }
+
+    /// Reads parked deliveries that are due by `due_by`, and sets when to look again.
+    pub(super) fn look(&mut self, due_by: Timestamp, now: Instant) {
+        self.look_not_before = now + LOOK_EVERY;
+        if self.in_hand.unseen() >= limits::UNSEEN_RECORDS {
+            return;
+        }
+        // Those in hand stand among the first, so they must not fill the page. Later ones are read
+        // as well: the first of them says when to look again.
+        let limit = limits::RETRIES_READ + self.in_hand.len();
+        let log = &self.hub.sender.log;
+        let page = match log.parked_due(self.handle.key, Timestamp::from_millis(u64::MAX), limit) {
+            Ok(page) => page,
+            Err(error) => {
+                self.view_failed(&error);
+                self.look_not_before = now + VIEW_FAILED_WAIT;
+                return;
+            }
+        };
+        let full = page.len() >= limit;
+        let mut next = self.in_hand.earliest_due();
+        let mut all_due = true;
+        let mut taken = 0;
+        for parked in page {
+            if self.in_hand.contains(parked.sequence) {
+                continue;
+            }
+            if parked.due > due_by {
+                next = Some(next.map_or(parked.due, |next| next.min(parked.due)));
+                all_due = false;
+                break;
+            }
+            taken += 1;
+            self.in_hand.hold(parked.sequence);
+            self.retries.push_back(parked.into());
+        }
+        if full && all_due {
+            next = Some(Timestamp::from_millis(0));
+            if taken > 0 {
+                self.look_not_before = now;
+            }
+        }
+        self.look_at = next;
+    }
+
+    /// Reads chunks when memory runs low, oldest first.
+    pub(super) fn load_backlog(&mut self, now: Instant) {
+        let enough = self.settings.target.as_deref().map_or(1, Self::low_mark);
+        let waiting = self.handle.inbox.waiting();
+        if waiting.unloaded == 0
+            || waiting.ready > 0
+            || self.loaded.len() >= enough
+            || self.load_at.is_some_and(|at| now < at)
+            || !self.breaker.lets_pass(now)
+        {
+            return;
+        }
+        if self.releasing
+            || self.hub.sender.log.visible_through() < self.load_behind
+            || self.settled_chunks.len() >= limits::UNSEEN_RECORDS
+        {
+            self.load_later(now);
+            return;
+        }
+        // Asked before reading, so that "caught up and nothing there" is certain.
+        let caught_up = self.views_caught_up() && self.outbox.is_empty();
+        match self.load_chunks() {
+            Ok(0) if caught_up && self.chunks.is_empty() => {
+                error!(
+                    target_key = self.handle.key.0,
+                    missing = waiting.unloaded,
+                    "the views hold no chunks where some were counted"
+                );
+                self.handle.inbox.loaded(waiting.unloaded);
+            }
+            Ok(0) => self.load_later(now),
+            Ok(_) => {
+                self.load_at = None;
+                self.load_wait = VIEW_LAG;
+            }
+            Err(error) => {
+                self.view_failed(&error);
+                self.load_at = Some(now + VIEW_FAILED_WAIT);
+            }
+        }
+    }
+
+    fn load_later(&mut self, now: Instant) {
+        self.load_at = Some(now + self.load_wait);
+        self.load_wait = (self.load_wait * 2).min(VIEW_LAG_MAX);
+    }
+
+    /// Loads chunks until one chunk's worth is in memory; how many deliveries it loaded.
+    pub(super) fn load_chunks(&mut self) -> Result<usize, LogError> {
+        let key = self.handle.key;
+        let mut after = 0;
+        let mut loaded = 0;
+        loop {
+            let limit = 2 + self.chunks.len() + self.settled_chunks.len();
+            let page = self.hub.sender.log.backlog(key, after, limit)?;
+            let full = page.len() >= limit;
+            for chunk in page {
+                let Some(first) = chunk.first().copied() else {
+                    continue;
+                };
+                after = first;
+                if self.is_open_or_settled(first) {
+                    continue;
+                }
+                self.handle.inbox.loaded(chunk.len() as u64);
+                loaded += chunk.len();
+                self.chunks.insert(
+                    first,
+                    Chunk {
+                        unfinished: chunk.len(),
+                        ..Chunk::default()
+                    },
+                );
+                self.loaded
+                    .extend(chunk.into_iter().map(|sequence| Pending {
+                        sequence,
+                        since: None,
+                        attempts: 0,
+                        kept: Kept::Chunk(first),
+                    }));
+                if self.loaded.len() >= limits::BACKLOG_CHUNK {
+                    return Ok(loaded);
+                }
+            }
+            if !full {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    /// Whether the views must not be believed about this chunk.
+    pub(super) fn is_open_or_settled(&self, first: Sequence) -> bool {
+        self.chunks.contains_key(&first) || self.settled_chunks.contains_key(&first)
+    }
+
+    pub(super) fn view_failed(&self, error: &LogError) {
+        error!(
+            target_key = self.handle.key.0,
+            %error,
+            "the lane cannot read its deliveries; it tries again"
+        );
+    }
+}

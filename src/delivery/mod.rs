@@ -1,0 +1,327 @@
+//! Delivers: every matched event to its target, with retries, a breaker and dead letters.
+//!
+//! The router offers deliveries to lanes, one per target ([`lane`]); an attempt is one HTTP request
+//! ([`attempt`]); what follows it is decided in [`next_step`].
+
+mod attempt;
+mod breaker;
+mod client;
+pub mod dead_letter;
+mod encode;
+mod in_hand;
+mod inbox;
+mod lane;
+mod next_step;
+mod progress;
+mod retry_after;
+mod status;
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use parking_lot::RwLock;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+pub use self::breaker::BreakerState;
+pub use self::client::{TargetService, http_client};
+pub use self::next_step::{Health, NextStep, Outcome, next_step};
+pub use self::status::{LaneStatus, Names};
+
+use self::attempt::Sender;
+use self::inbox::{Fresh, Offer};
+use self::lane::{Handle, Hub, Lane, Settings};
+use self::progress::Progress;
+use crate::clock::Clock;
+use crate::limits;
+use crate::log::{
+    AppendError, BusName, Log, LogError, LoggedEvent, Record, RuleName, Sequence, TargetId,
+    TargetName,
+};
+use crate::rule::{Rules, Target};
+
+/// All lanes. Clones share them.
+#[derive(Clone)]
+pub struct Delivery(Arc<Inner>);
+
+struct Inner {
+    hub: Arc<Hub>,
+    rules: Rules,
+    lanes: RwLock<HashMap<TargetId, Arc<Handle>>>,
+    tasks: TaskTracker,
+    /// Ends the tasks that are not lanes.
+    stop: CancellationToken,
+}
+
+impl Delivery {
+    /// Starts with lanes for all targets that the log still holds deliveries of; others get theirs
+    /// with their first delivery. `service` is where requests go: [`http_client`], or a stand-in.
+    pub fn start(
+        log: Log,
+        rules: Rules,
+        clock: Clock,
+        service: TargetService,
+    ) -> Result<Delivery, LogError> {
+        let checkpoint = log.checkpoint()?;
+        let targets = log.targets_with_state()?;
+        let sender = Sender {
+            log,
+            clock,
+            service,
+        };
+        let delivery = Delivery(Arc::new(Inner {
+            hub: Arc::new(Hub {
+                sender,
+                progress: Progress::new(checkpoint),
+                drain_by: OnceLock::new(),
+            }),
+            rules,
+            lanes: RwLock::new(HashMap::new()),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }));
+        for target in targets {
+            // Dead letters alone need no lane.
+            if delivery.log().pending_counts(target)? != (0, 0) {
+                let names = delivery.names_of_left_over(target)?;
+                delivery.open_lane(target, names);
+            }
+        }
+        let tasks = &delivery.0.tasks;
+        tasks.spawn(delivery.clone().follow_rules());
+        tasks.spawn(delivery.clone().write_checkpoints(checkpoint));
+        Ok(delivery)
+    }
+
+    /// Takes a matched event for a target; never waits. `Err`: the log takes nothing just now, and
+    /// the event must be offered again.
+    pub(crate) fn offer(
+        &self,
+        target: &Arc<Target>,
+        event: &LoggedEvent,
+        offered: Instant,
+    ) -> Result<(), AppendError> {
+        let fresh = Fresh {
+            sequence: event.sequence,
+            since: event.time,
+            offered,
+        };
+        loop {
+            let lane = self.0.lanes.read().get(&target.key).cloned();
+            let lane = lane.unwrap_or_else(|| self.open_lane(target.key, names(target)));
+            match lane.offer(&self.0.hub, fresh)? {
+                Offer::Taken => return Ok(()),
+                Offer::Ended => self.forget_lane(&lane),
+            }
+        }
+    }
+
+    /// How a target stands; `None` when there is no such target.
+    #[must_use]
+    pub fn status(&self, target: TargetId) -> Option<LaneStatus> {
+        if let Some(lane) = self.0.lanes.read().get(&target) {
+            return Some(lane.status());
+        }
+        let target = self.0.rules.current().target(target)?;
+        Some(LaneStatus::idle(target.key, names(&target)))
+    }
+
+    /// How all targets stand that something was delivered to since the start, or is pending for.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<LaneStatus> {
+        let lanes: Vec<Arc<Handle>> = self.0.lanes.read().values().cloned().collect();
+        let mut statuses: Vec<LaneStatus> = lanes.iter().map(|lane| lane.status()).collect();
+        statuses.sort_by_key(|status| status.key);
+        statuses
+    }
+
+    /// Stops starting attempts, lets those in flight finish within `grace`, and writes down what
+    /// is left and how far everything is settled: a start after this repeats no delivery that came
+    /// to its end. The router must have been drained before, and the log must still take records.
+    pub async fn drain(&self, grace: Duration) {
+        let inner = &self.0;
+        let _ = inner.hub.drain_by.set(Instant::now() + grace);
+        inner.stop.cancel();
+        for lane in inner.lanes.read().values() {
+            lane.wake();
+        }
+        inner.tasks.close();
+        inner.tasks.wait().await;
+        let through = inner.hub.progress.low_water();
+        let last = inner.hub.sender.log.checkpoint();
+        if last.is_ok_and(|last| last >= through) {
+            return;
+        }
+        let checkpoint = Record::Checkpoint {
+            routed_through: through,
+        };
+        if let Err(error) = self.log().commit(&[checkpoint]).await {
+            warn!(%error, "the last checkpoint was not written: some deliveries will be repeated");
+        }
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.0.hub.progress
+    }
+
+    fn log(&self) -> &Log {
+        &self.0.hub.sender.log
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.0.hub.sender.clock
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.0.rules
+    }
+
+    /// So many dead letters of this target were parked anew.
+    fn redriven(&self, target: TargetId, deliveries: u64) {
+        let lane = self.0.lanes.read().get(&target).cloned();
+        match (lane, self.0.rules.current().target(target)) {
+            (Some(lane), _) => lane.redriven(deliveries),
+            (None, Some(known)) => {
+                self.open_lane(target, names(&known));
+            }
+            // Deleted meanwhile: its lane is opened at the next start, and makes them dead again.
+            (None, None) => {}
+        }
+    }
+
+    /// Opens a lane unless there is one.
+    fn open_lane(&self, key: TargetId, names: Names) -> Arc<Handle> {
+        let inner = &self.0;
+        let (parked, backlogged) = self.log().pending_counts(key).unwrap_or_else(|error| {
+            warn!(target_key = key.0, %error, "what is on disk for a target waits for a restart");
+            (0, 0)
+        });
+        let handle = {
+            let mut lanes = inner.lanes.write();
+            if let Some(lane) = lanes.get(&key) {
+                return lane.clone();
+            }
+            let settings = Settings {
+                names,
+                target: None,
+            };
+            let handle = Arc::new(Handle::new(key, settings, backlogged));
+            lanes.insert(key, handle.clone());
+            handle
+        };
+        // Asked after the lane can be found: a change in between finds it as well.
+        self.refresh(&handle);
+        let lane = Lane::new(inner.hub.clone(), handle.clone(), parked);
+        let delivery = self.clone();
+        let ended = handle.clone();
+        inner.tasks.spawn(async move {
+            if AssertUnwindSafe(lane.run()).catch_unwind().await.is_err() {
+                error!(
+                    target_key = key.0,
+                    "a lane panicked; what it held in memory is delivered after a restart"
+                );
+            }
+            delivery.forget_lane(&ended);
+        });
+        handle
+    }
+
+    fn forget_lane(&self, lane: &Arc<Handle>) {
+        let mut lanes = self.0.lanes.write();
+        if lanes
+            .get(&lane.key)
+            .is_some_and(|known| Arc::ptr_eq(known, lane))
+        {
+            lanes.remove(&lane.key);
+        }
+    }
+
+    /// Gives a lane its target as the newest rule set has it.
+    fn refresh(&self, lane: &Handle) {
+        let known = lane.settings();
+        let target = self.0.rules.current().target(lane.key);
+        let same = match (&known.target, &target) {
+            (Some(known), Some(target)) => Arc::ptr_eq(known, target) || known == target,
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            let names = target.as_deref().map_or_else(|| known.names.clone(), names);
+            lane.set(Settings { names, target });
+        }
+    }
+
+    async fn follow_rules(self) {
+        let mut changes = self.0.rules.changes();
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+            let lanes: Vec<Arc<Handle>> = self.0.lanes.read().values().cloned().collect();
+            for lane in lanes {
+                self.refresh(&lane);
+            }
+        }
+    }
+
+    /// Writes the low water mark now and then. A crash makes the router start from there.
+    async fn write_checkpoints(self, mut last: Sequence) {
+        let mut ticks = tokio::time::interval(limits::CHECKPOINT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            if let Some(through) = self.progress().checkpoint_after(last) {
+                let checkpoint = Record::Checkpoint {
+                    routed_through: through,
+                };
+                // A log that takes none is asked again at the next tick; the log tells why.
+                if self.log().enqueue(&[checkpoint]).is_ok() {
+                    last = through;
+                }
+            }
+        }
+    }
+
+    /// Names for a lane whose target may be deleted, the bus having stopped before its deliveries
+    /// were dead-lettered.
+    fn names_of_left_over(&self, key: TargetId) -> Result<Names, LogError> {
+        if let Some(target) = self.0.rules.current().target(key) {
+            return Ok(names(&target));
+        }
+        if let Some(letter) = self.log().dead_letters(Some(key), None, 1)?.pop()
+            && letter.target == key
+        {
+            return Ok(Names {
+                bus: letter.bus,
+                rule: letter.rule,
+                target: letter.target_name,
+            });
+        }
+        Ok(Names {
+            bus: BusName::default_bus(),
+            rule: RuleName::new("deleted").expect("a valid name"),
+            target: TargetName::new(&format!("deleted-{}", key.0)).expect("a valid name"),
+        })
+    }
+}
+
+fn names(target: &Target) -> Names {
+    Names {
+        bus: target.bus.clone(),
+        rule: target.rule.clone(),
+        target: target.id.clone(),
+    }
+}

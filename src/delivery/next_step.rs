@@ -1,0 +1,346 @@
+//! Decides what happens to a delivery after an attempt.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::clock::Timestamp;
+use crate::limits;
+use crate::log::DeadLetterReason;
+use crate::rule::RetryPolicy;
+
+/// What came of trying to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target answered, and its body was read to the end or to the cap.
+    Answered {
+        status: StatusCode,
+        /// When the target asked not to be tried before, by its `Retry-After`.
+        retry_after: Option<Timestamp>,
+        /// The start of the body of an answer other than 2xx.
+        body: String,
+    },
+    /// The timeout ended before the body did; says what it waited for.
+    TimedOut(String),
+    /// No connection, or one that broke.
+    Failed(String),
+    /// The log could not give the event just now; nothing was sent.
+    NotRead(String),
+    /// The event is gone from the log or cannot be encoded; nothing was sent.
+    Unreadable(String),
+    /// The delivery had passed its max age before the attempt; nothing was sent.
+    Expired,
+}
+
+/// What an outcome says of the target itself, for its breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Up,
+    Down,
+    /// Nothing was sent.
+    Unknown,
+}
+
+/// What to do with a delivery now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextStep {
+    Delivered,
+    RetryAt(Timestamp),
+    DeadLetter(DeadLetterReason),
+}
+
+impl Outcome {
+    /// Whether something was sent, so that it counts as an attempt. A log that cannot be read
+    /// counts as well: a delivery must not be tried without end.
+    #[must_use]
+    pub fn is_attempt(&self) -> bool {
+        !matches!(self, Outcome::Expired | Outcome::Unreadable(_))
+    }
+
+    /// 5xx, 429, timeouts and broken connections speak against the target; every other answer
+    /// shows that it lives.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self {
+            Outcome::Answered { status, .. } => {
+                if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS {
+                    Health::Down
+                } else {
+                    Health::Up
+                }
+            }
+            Outcome::TimedOut(_) | Outcome::Failed(_) => Health::Down,
+            Outcome::NotRead(_) | Outcome::Unreadable(_) | Outcome::Expired => Health::Unknown,
+        }
+    }
+
+    /// The status that the target answered with.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Outcome::Answered { status, .. } => Some(status.as_u16()),
+            _ => None,
+        }
+    }
+
+    /// The error, or the start of the target's answer, as a dead letter keeps it.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        match self {
+            Outcome::Answered { body, .. } if body.is_empty() => None,
+            Outcome::Answered { body: text, .. }
+            | Outcome::TimedOut(text)
+            | Outcome::Failed(text)
+            | Outcome::NotRead(text)
+            | Outcome::Unreadable(text) => Some(text.clone()),
+            Outcome::Expired => None,
+        }
+    }
+}
+
+enum Verdict {
+    Delivered,
+    Retry,
+    Gone,
+    Refused,
+}
+
+/// The status table. Redirects are never followed: a 3xx is a refusal like any other.
+fn verdict(status: StatusCode) -> Verdict {
+    match status.as_u16() {
+        200..=299 => Verdict::Delivered,
+        404 | 408 | 409 | 425 | 429 | 500..=599 => Verdict::Retry,
+        410 => Verdict::Gone,
+        _ => Verdict::Refused,
+    }
+}
+
+/// Decides from the outcome of an attempt; `attempts` are those made so far, this one included,
+/// `since` is when the delivery became pending, `random` lies in `0.0..1.0`.
+#[must_use]
+pub fn next_step(
+    outcome: &Outcome,
+    attempts: u32,
+    since: Timestamp,
+    policy: &RetryPolicy,
+    now: Timestamp,
+    random: f64,
+) -> NextStep {
+    let mut asked = None;
+    let mut exhausted = DeadLetterReason::AttemptsExhausted;
+    match outcome {
+        Outcome::Answered {
+            status,
+            retry_after,
+            ..
+        } => match verdict(*status) {
+            Verdict::Delivered => return NextStep::Delivered,
+            Verdict::Gone => return NextStep::DeadLetter(DeadLetterReason::Gone),
+            Verdict::Refused => return NextStep::DeadLetter(DeadLetterReason::Refused),
+            Verdict::Retry => {
+                if matches!(status.as_u16(), 429 | 503) {
+                    asked = *retry_after;
+                }
+            }
+        },
+        Outcome::TimedOut(_) | Outcome::Failed(_) => {}
+        Outcome::NotRead(_) => exhausted = DeadLetterReason::Unreadable,
+        Outcome::Unreadable(_) => return NextStep::DeadLetter(DeadLetterReason::Unreadable),
+        Outcome::Expired => return NextStep::DeadLetter(DeadLetterReason::TooOld),
+    }
+    if attempts >= policy.max_attempts {
+        return NextStep::DeadLetter(exhausted);
+    }
+    let mut due = now.plus(back_off(policy, attempts, random));
+    if let Some(asked) = asked {
+        due = due.max(asked.min(now.plus(limits::RETRY_AFTER_MAX)));
+    }
+    if due > since.plus(policy.max_age) {
+        return NextStep::DeadLetter(DeadLetterReason::TooOld);
+    }
+    NextStep::RetryAt(due)
+}
+
+/// The wait after the `attempts`-th attempt: exponential with full jitter. A tenth of the first
+/// bound is its floor, so that an unlucky draw of zero is never a hot loop.
+fn back_off(policy: &RetryPolicy, attempts: u32, random: f64) -> Duration {
+    let doublings = attempts.saturating_sub(1).min(31);
+    let bound = policy
+        .initial_delay
+        .saturating_mul(1 << doublings)
+        .min(policy.max_delay);
+    let floor = (policy.initial_delay / 10)
+        .max(Duration::from_millis(1))
+        .min(policy.max_delay.max(Duration::from_millis(1)));
+    if policy.jitter {
+        bound.mul_f64(random.clamp(0.0, 1.0)).max(floor)
+    } else {
+        bound.max(floor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use NextStep::{DeadLetter, Delivered, RetryAt};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: 3,
+            max_age: Duration::from_secs(3600),
+            initial_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(600),
+            jitter: false,
+        }
+    }
+
+    fn answer(status: u16) -> Outcome {
+        Outcome::Answered {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: None,
+            body: String::new(),
+        }
+    }
+
+    fn asking(status: u16, seconds: u64) -> Outcome {
+        Outcome::Answered {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: Some(NOW.plus(Duration::from_secs(seconds))),
+            body: String::new(),
+        }
+    }
+
+    fn in_millis(millis: u64) -> NextStep {
+        RetryAt(NOW.plus(Duration::from_millis(millis)))
+    }
+
+    #[test]
+    fn the_status_decides() {
+        for status in [200, 201, 202, 204, 206, 299] {
+            let step = next_step(&answer(status), 1, NOW, &policy(), NOW, 0.5);
+            assert_eq!(step, Delivered, "{status}");
+        }
+        for status in [404, 408, 409, 425, 429, 500, 501, 502, 503, 504, 599] {
+            let step = next_step(&answer(status), 1, NOW, &policy(), NOW, 0.5);
+            assert_eq!(step, in_millis(1_000), "{status}");
+        }
+        for status in [
+            100, 101, 301, 302, 303, 304, 307, 308, 400, 401, 403, 405, 406, 411, 413, 415, 422,
+            431, 451, 600, 999,
+        ] {
+            let step = next_step(&answer(status), 1, NOW, &policy(), NOW, 0.5);
+            assert_eq!(step, DeadLetter(DeadLetterReason::Refused), "{status}");
+        }
+        assert_eq!(
+            next_step(&answer(410), 1, NOW, &policy(), NOW, 0.5),
+            DeadLetter(DeadLetterReason::Gone)
+        );
+    }
+
+    #[test]
+    fn what_never_reached_the_target_is_decided_too() {
+        use DeadLetterReason::{AttemptsExhausted, TooOld, Unreadable};
+        let text = || "x".to_owned();
+        for (outcome, attempts, expected) in [
+            (Outcome::TimedOut(text()), 1, in_millis(1_000)),
+            (Outcome::Failed(text()), 2, in_millis(2_000)),
+            (Outcome::Failed(text()), 3, DeadLetter(AttemptsExhausted)),
+            (Outcome::NotRead(text()), 1, in_millis(1_000)),
+            (Outcome::NotRead(text()), 3, DeadLetter(Unreadable)),
+            (Outcome::Unreadable(text()), 0, DeadLetter(Unreadable)),
+            (Outcome::Expired, 0, DeadLetter(TooOld)),
+        ] {
+            let step = next_step(&outcome, attempts, NOW, &policy(), NOW, 0.5);
+            assert_eq!(step, expected, "{outcome:?} after {attempts}");
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_the_bound() {
+        let policy = RetryPolicy {
+            max_attempts: 100,
+            max_delay: Duration::from_secs(5),
+            ..policy()
+        };
+        for (attempts, millis) in [(1, 1_000), (2, 2_000), (3, 4_000), (4, 5_000), (99, 5_000)] {
+            let step = next_step(&answer(500), attempts, NOW, &policy, NOW, 0.0);
+            assert_eq!(step, in_millis(millis), "{attempts}");
+        }
+    }
+
+    #[test]
+    fn jitter_takes_a_part_of_the_bound_but_never_nothing() {
+        let policy = RetryPolicy {
+            jitter: true,
+            ..policy()
+        };
+        for (attempts, random, millis) in [
+            (1, 0.0, 100),
+            (1, 0.5, 500),
+            (1, 0.99, 990),
+            (2, 0.25, 500),
+            (2, 0.0, 100),
+        ] {
+            let step = next_step(&answer(500), attempts, NOW, &policy, NOW, random);
+            assert_eq!(step, in_millis(millis), "{attempts} {random}");
+        }
+        let immediate = RetryPolicy {
+            initial_delay: Duration::ZERO,
+            ..policy
+        };
+        assert_eq!(
+            next_step(&answer(500), 1, NOW, &immediate, NOW, 0.0),
+            in_millis(1)
+        );
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_within_bounds() {
+        let max = u64::try_from(limits::RETRY_AFTER_MAX.as_millis()).unwrap();
+        for (outcome, millis) in [
+            (asking(429, 30), 30_000),
+            (asking(503, 30), 30_000),
+            (asking(503, 0), 1_000),
+            (asking(500, 30), 1_000),
+            (asking(404, 30), 1_000),
+            (asking(429, 1_000_000), max),
+        ] {
+            let step = next_step(&outcome, 1, NOW, &policy(), NOW, 0.0);
+            assert_eq!(step, in_millis(millis), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_past_the_max_age_is_not_waited_for() {
+        let since = NOW.minus(Duration::from_millis(3_600_000 - 999));
+        assert_eq!(
+            next_step(&answer(500), 1, since, &policy(), NOW, 0.0),
+            DeadLetter(DeadLetterReason::TooOld)
+        );
+        let younger = since.plus(Duration::from_millis(1));
+        assert_eq!(
+            next_step(&answer(500), 1, younger, &policy(), NOW, 0.0),
+            in_millis(1_000)
+        );
+    }
+
+    #[test]
+    fn only_answers_that_blame_the_target_count_against_it() {
+        for (outcome, health) in [
+            (answer(200), Health::Up),
+            (answer(404), Health::Up),
+            (answer(400), Health::Up),
+            (answer(302), Health::Up),
+            (answer(429), Health::Down),
+            (answer(503), Health::Down),
+            (Outcome::Failed(String::new()), Health::Down),
+            (Outcome::TimedOut(String::new()), Health::Down),
+            (Outcome::NotRead(String::new()), Health::Unknown),
+            (Outcome::Expired, Health::Unknown),
+        ] {
+            assert_eq!(outcome.health(), health, "{outcome:?}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a lane tells about itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::breaker::BreakerState;
+use crate::clock::Timestamp;
+use crate::log::{BusName, RuleName, TargetId, TargetName};
+
+/// The names under which a target is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub bus: BusName,
+    pub rule: RuleName,
+    pub target: TargetName,
+}
+
+/// How one target stands. Totals count since the start of the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LaneStatus {
+    #[serde(skip)]
+    pub key: TargetId,
+    pub bus: BusName,
+    pub rule: RuleName,
+    pub target: TargetName,
+    /// The rule or target was deleted; what is pending becomes dead letters.
+    pub removed: bool,
+    pub breaker: BreakerState,
+    /// Failures in a row.
+    pub failures: u64,
+    /// Attempts in flight.
+    pub in_flight: u64,
+    /// Deliveries waiting in memory for their attempt.
+    pub ready: u64,
+    /// Deliveries parked for a retry, on disk.
+    pub parked: u64,
+    /// Deliveries waiting in chunks on disk for their first attempt.
+    pub backlogged: u64,
+    /// Since when the oldest delivery is pending, to about a second.
+    pub oldest_pending: Option<Timestamp>,
+    /// Deliveries that were accepted.
+    pub delivered: u64,
+    /// Failed attempts that will be tried again.
+    pub retried: u64,
+    pub dead_lettered: u64,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Of the last failed attempt.
+    pub last_status: Option<u16>,
+    pub last_error: Option<String>,
+    pub last_failed_at: Option<Timestamp>,
+}
+
+impl LaneStatus {
+    /// Of a target that nothing was ever offered to.
+    #[must_use]
+    pub fn idle(key: TargetId, names: Names) -> Self {
+        Self {
+            key,
+            bus: names.bus,
+            rule: names.rule,
+            target: names.target,
+            removed: false,
+            breaker: BreakerState::Closed,
+            failures: 0,
+            in_flight: 0,
+            ready: 0,
+            parked: 0,
+            backlogged: 0,
+            oldest_pending: None,
+            delivered: 0,
+            retried: 0,
+            dead_lettered: 0,
+            attempts: 0,
+            last_status: None,
+            last_error: None,
+            last_failed_at: None,
+        }
+    }
+}
+
+/// Counters that the lane writes and anyone reads.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) in_flight: AtomicU64,
+    /// Loaded and due deliveries that the lane itself holds.
+    pub(crate) held: AtomicU64,
+    pub(crate) parked: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    pub(crate) retried: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
+    pub(crate) attempts: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    /// Milliseconds; 0 is none.
+    pub(crate) oldest: AtomicU64,
+    pub(crate) removed: AtomicBool,
+    breaker: AtomicU8,
+    last_failure: Mutex<Option<LastFailure>>,
+}
+
+#[derive(Debug, Clone)]
+struct LastFailure {
+    at: Timestamp,
+    status: Option<u16>,
+    error: Option<String>,
+}
+
+impl Counters {
+    pub(crate) fn set_breaker(&self, state: BreakerState) {
+        let code = match state {
+            BreakerState::Closed => 0,
+            BreakerState::Open => 1,
+            BreakerState::HalfOpen => 2,
+        };
+        self.breaker.store(code, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self, at: Timestamp, status: Option<u16>, error: Option<String>) {
+        *self.last_failure.lock() = Some(LastFailure { at, status, error });
+    }
+
+    /// Fills everything but what waits in the inbox.
+    pub(crate) fn status(&self, key: TargetId, names: Names) -> LaneStatus {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let last = self.last_failure.lock().clone();
+        LaneStatus {
+            removed: self.removed.load(Ordering::Relaxed),
+            breaker: match self.breaker.load(Ordering::Relaxed) {
+                0 => BreakerState::Closed,
+                1 => BreakerState::Open,
+                _ => BreakerState::HalfOpen,
+            },
+            failures: get(&self.failures),
+            in_flight: get(&self.in_flight),
+            ready: get(&self.held),
+            parked: get(&self.parked),
+            oldest_pending: Some(get(&self.oldest))
+                .filter(|millis| *millis > 0)
+                .map(Timestamp::from_millis),
+            delivered: get(&self.delivered),
+            retried: get(&self.retried),
+            dead_lettered: get(&self.dead_lettered),
+            attempts: get(&self.attempts),
+            last_status: last.as_ref().and_then(|last| last.status),
+            last_error: last.as_ref().and_then(|last| last.error.clone()),
+            last_failed_at: last.map(|last| last.at),
+            ..LaneStatus::idle(key, names)
+        }
+    }
+}

@@ -24,3 +24,13 @@ pub mod rule;
 pub mod delivery;
 
 pub mod router;
+
+pub mod stages;
+
+pub mod telemetry;
+
+pub mod api;
+
+pub mod config;
+
+pub mod app;

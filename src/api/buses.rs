@@ -1,0 +1,102 @@
+//! Buses: get, put, delete, list.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::extract::{self, Filter, Page, Place};
+use super::{Api, Problem, revision};
+use crate::limits;
+use crate::log::{BusName, Sequence};
+
+/// A bus in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct ListedBus {
+    name: BusName,
+    revision: Sequence,
+    document: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct BusList {
+    buses: Vec<ListedBus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<BusName>,
+}
+
+/// `GET /v1/buses`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Filter(page): Filter<Page>,
+) -> Result<Json<BusList>, Problem> {
+    let limit = page.limit()?;
+    let after = page.after.as_deref();
+    let mut buses: Vec<ListedBus> = api
+        .rules
+        .buses()
+        .iter()
+        .filter(|bus| after.is_none_or(|after| bus.name.as_str() > after))
+        .take(limit + 1)
+        .map(|bus| {
+            Ok(ListedBus {
+                name: bus.name.clone(),
+                revision: bus.revision,
+                document: document(bus.document.text())?,
+            })
+        })
+        .collect::<Result<_, Problem>>()?;
+    let more = buses.len() > limit;
+    buses.truncate(limit);
+    let next = buses.last().filter(|_| more).map(|bus| bus.name.clone());
+    Ok(Json(BusList { buses, next }))
+}
+
+/// `GET /v1/buses/{bus}`
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let bus = api
+        .rules
+        .bus(&place.bus)
+        .ok_or_else(|| Problem::no_bus(&place.bus))?;
+    revision::document(&headers, StatusCode::OK, bus.revision, bus.document.text())
+}
+
+/// `PUT /v1/buses/{bus}`
+pub(super) async fn put(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let text = extract::json_text(&api, body, limits::RULE_BYTES).await?;
+    let current = api.rules.bus(&place.bus).map(|bus| bus.revision);
+    let expected = revision::expected(&headers, current)?;
+    let (outcome, revision) = api.rules.put_bus(&place.bus, &text, expected).await?;
+    revision::document(&headers, revision::put_status(outcome), revision, &text)
+}
+
+/// `DELETE /v1/buses/{bus}`
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let current = api.rules.bus(&place.bus).map(|bus| bus.revision);
+    let expected = revision::expected(&headers, current)?;
+    api.rules.delete_bus(&place.bus, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A stored document as it was put.
+pub(super) fn document(text: &str) -> Result<Box<RawValue>, Problem> {
+    RawValue::from_string(text.to_owned()).map_err(Problem::internal)
+}

@@ -1,0 +1,393 @@
+//! Turns every error into a status and a problem document (RFC 9457); the only place that does.
+
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::delivery::dead_letter::DeadLetterError;
+use crate::event::{DecodeError, ErrorClass};
+use crate::limits;
+use crate::log::{AppendError, BusName, LogError, NameError, RuleName, Sequence, TargetName};
+use crate::pattern::PatternError;
+use crate::rule::RuleError;
+
+use super::body::BodyError;
+
+/// An answer that is no success: what happened, where, and how to mend it. Boxed, since it stands
+/// beside small values in many results.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Document>);
+
+#[derive(Debug, Clone, Serialize)]
+struct Document {
+    /// A URN: it names the kind, there is no page behind it.
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Place>,
+    #[serde(flatten)]
+    extensions: Map<String, Value>,
+    #[serde(skip)]
+    retry_after_seconds: Option<u32>,
+    #[serde(skip)]
+    closes: bool,
+}
+
+/// One refused place of a request's JSON.
+#[derive(Debug, Clone, Serialize)]
+struct Place {
+    pointer: String,
+    detail: String,
+}
+
+fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self(Box::new(Document {
+            kind: format!("urn:eventyard:problem:{kind}"),
+            title,
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+            extensions: Map::new(),
+            retry_after_seconds: None,
+            closes: false,
+        }))
+    }
+
+    /// 400: the request cannot be read.
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed",
+            "The request cannot be read",
+            detail,
+        )
+    }
+
+    /// 404
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+    }
+
+    pub(super) fn no_bus(bus: &BusName) -> Self {
+        Self::not_found(format!(
+            "There is no bus `{bus}`; create it with PUT /v1/buses/{bus} and a body of {{}}."
+        ))
+    }
+
+    pub(super) fn no_rule(bus: &BusName, rule: &RuleName) -> Self {
+        Self::not_found(format!("The bus `{bus}` has no rule `{rule}`."))
+    }
+
+    pub(super) fn no_target(bus: &BusName, rule: &RuleName, target: &TargetName) -> Self {
+        Self::not_found(format!(
+            "The rule `{rule}` of the bus `{bus}` has no target `{target}`."
+        ))
+    }
+
+    /// 405; axum adds `Allow`.
+    pub(super) fn wrong_method(method: &Method, path: &str) -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "The method does not apply here",
+            format!("{path} does not take {method}; the Allow header lists what it takes."),
+        )
+    }
+
+    /// 412: it is not at the revision that the request expects.
+    pub(super) fn changed(actual: Option<Sequence>) -> Self {
+        let detail = match actual {
+            Some(revision) => format!(
+                "It exists, at revision \"{revision}\"; get it again and send your change with that ETag in `If-Match`."
+            ),
+            None => {
+                "It does not exist (any more); send it without `If-Match` to create it.".to_owned()
+            }
+        };
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition-failed",
+            "Not at the expected revision",
+            detail,
+        )
+    }
+
+    /// 422: valid JSON that does not say what it should. `places` are (pointer, detail).
+    pub(super) fn invalid(
+        title: &'static str,
+        detail: impl Into<String>,
+        places: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", title, detail);
+        problem.0.errors = places
+            .into_iter()
+            .map(|(pointer, detail)| Place { pointer, detail })
+            .collect();
+        problem
+    }
+
+    /// 503
+    pub(super) fn unavailable(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
+        let mut problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "The bus cannot do this just now",
+            detail,
+        );
+        problem.0.retry_after_seconds = Some(retry_after_seconds);
+        problem
+    }
+
+    /// 500; the cause goes to the log, not to the caller.
+    pub(super) fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed for a reason of our own");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The bus failed",
+            "The reason is in the bus's log; trying again may help.",
+        )
+    }
+
+    fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "The request is too large",
+            detail,
+        )
+    }
+
+    /// The connection is closed behind the answer.
+    fn closing(mut self) -> Self {
+        self.0.closes = true;
+        self
+    }
+
+    fn at(mut self, pointer: Option<String>) -> Self {
+        let document = &mut *self.0;
+        document.errors.extend(pointer.map(|pointer| Place {
+            pointer,
+            detail: document.detail.clone(),
+        }));
+        self
+    }
+
+    /// Adds a member of our own (RFC 9457, section 3.2).
+    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
+        self.0.extensions.insert(name.to_owned(), value);
+        self
+    }
+
+    /// What `/metrics` counts a refused publish under.
+    pub(super) fn class(&self) -> &'static str {
+        match self.0.status {
+            StatusCode::BAD_REQUEST => "malformed",
+            StatusCode::NOT_FOUND => "unknown_bus",
+            StatusCode::REQUEST_TIMEOUT => "slow",
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "media_type",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            _ => "other",
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.0).expect("a problem has string keys only");
+        let media_type = HeaderValue::from_static("application/problem+json");
+        let mut response =
+            (self.0.status, [(header::CONTENT_TYPE, media_type)], body).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.0.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.0.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::malformed(format!("The path is wrong: {error}."))
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { limit } => Self::too_large(format!(
+                "The body is larger than the {limit} bytes that are taken here; send less at a time."
+            ))
+            .closing(),
+            BodyError::Slow => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow",
+                "The body did not arrive in time",
+                "The connection is closed; send the whole request again.",
+            )
+            .closing(),
+            BodyError::Busy => Self::unavailable(
+                "Too many large bodies are arriving at once; try again shortly.",
+                limits::RETRY_AFTER_SECONDS,
+            )
+            .closing(),
+            BodyError::Broken(cause) => {
+                Self::malformed(format!("The body broke off: {cause}.")).closing()
+            }
+        }
+    }
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        let pointer = error.pointer().map(str::to_owned);
+        let message = error.to_string();
+        let problem = match error.class {
+            ErrorClass::Malformed => Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid-event",
+                "Not a valid CloudEvent",
+                message,
+            ),
+            ErrorClass::UnsupportedMediaType => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "media-type",
+                "The media type is not taken",
+                message,
+            ),
+            ErrorClass::TooLarge { .. } => Self::too_large(message),
+        };
+        problem.at(pointer)
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Busy => Self::unavailable(
+                "More is waiting for the disk than the bus holds; try again shortly.",
+                limits::RETRY_AFTER_SECONDS,
+            ),
+            AppendError::TooLarge { bytes, limit } => Self::too_large(format!(
+                "The request makes {bytes} bytes in the journal, {limit} are taken at once; send less at a time."
+            )),
+            AppendError::Full(cause) => {
+                tracing::debug!(%cause, "refused, the disk is full");
+                Self::unavailable(
+                    "The bus's disk is full: nothing was accepted. It goes on by itself once there is room.",
+                    limits::RETRY_AFTER_FULL_SECONDS,
+                )
+            }
+            AppendError::Failed(cause) => {
+                tracing::debug!(%cause, "refused, the journal failed");
+                Self::unavailable(
+                    "The bus's journal failed: nothing is accepted until an operator restarts it; the bus's log has the reason.",
+                    limits::RETRY_AFTER_FULL_SECONDS,
+                )
+            }
+            AppendError::Closed => Self::unavailable(
+                "The bus is stopping: nothing was accepted; send it again to its successor.",
+                limits::RETRY_AFTER_SECONDS,
+            )
+            .closing(),
+        }
+    }
+}
+
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::ViewUnavailable(cause) => Self::unavailable(
+                format!(
+                    "What is looked up here is being rebuilt ({cause}); publishing goes on meanwhile."
+                ),
+                limits::RETRY_AFTER_SECONDS,
+            ),
+            LogError::Read(cause) => Self::internal(cause),
+        }
+    }
+}
+
+impl From<PatternError> for Problem {
+    fn from(error: PatternError) -> Self {
+        Self::invalid(
+            "Invalid event pattern",
+            error.reason.clone(),
+            [(format!("/pattern{}", error.pointer), error.reason)],
+        )
+    }
+}
+
+impl From<RuleError> for Problem {
+    fn from(error: RuleError) -> Self {
+        match error {
+            RuleError::NoBus(bus) => Self::no_bus(&bus),
+            RuleError::NoRule(bus, rule) => Self::no_rule(&bus, &rule),
+            RuleError::PreconditionFailed { current } => Self::changed(current),
+            RuleError::Invalid(problems) => Self::invalid(
+                "Invalid document",
+                "Nothing was changed; mend what `errors` lists and send it again.",
+                problems
+                    .into_iter()
+                    .map(|problem| (problem.pointer, problem.detail)),
+            ),
+            RuleError::DefaultBusStays
+            | RuleError::BusHasRules { .. }
+            | RuleError::TooManyRules
+            | RuleError::ChangedTwice(_) => Self::new(
+                StatusCode::CONFLICT,
+                "conflict",
+                "Not possible as things stand",
+                sentence(&error),
+            ),
+            RuleError::Append(error) => error.into(),
+            RuleError::Log(error) => error.into(),
+            RuleError::Closing => AppendError::Closed.into(),
+        }
+    }
+}
+
+/// An error's text with a capital and a full stop.
+fn sentence(error: &impl ToString) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(chars).chain(['.']).collect()
+}
+
+impl From<DeadLetterError> for Problem {
+    fn from(error: DeadLetterError) -> Self {
+        match error {
+            DeadLetterError::NotFound => {
+                Self::not_found("There is no such dead letter (any more).")
+            }
+            DeadLetterError::TargetGone(..) => Self::new(
+                StatusCode::CONFLICT,
+                "target-gone",
+                "The target no longer exists",
+                "Nowhere to send it: put the rule with this target again and publish the event anew, or purge the dead letter.",
+            ),
+            DeadLetterError::Append(error) => error.into(),
+            DeadLetterError::Log(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Lets events be browsed: the newest, those after a cursor, or one by its sequence.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::extract::{self, Filter, Place};
+use super::{Api, Problem};
+use crate::clock::Timestamp;
+use crate::event::Event;
+use crate::log::{BusName, EventQuery, LoggedEvent, Sequence};
+
+/// An event with its place in the log.
+#[derive(Debug, Serialize)]
+pub(super) struct ShownEvent {
+    sequence: Sequence,
+    time: String,
+    bus: BusName,
+    event: Box<RawValue>,
+}
+
+/// A page of events; `next` is the `after` of the page behind it.
+#[derive(Debug, Serialize)]
+pub(super) struct EventList {
+    events: Vec<ShownEvent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// The query of a browse.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Browse {
+    after: Option<String>,
+    limit: Option<usize>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    source: Option<String>,
+    id: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+}
+
+/// Where a listing goes on: upwards from a sequence, or downwards below one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cursor {
+    After(Sequence),
+    Below(Sequence),
+}
+
+/// `GET /v1/buses/{bus}/events`
+pub(super) async fn browse(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    Filter(browse): Filter<Browse>,
+) -> Result<Json<EventList>, Problem> {
+    let query = browse.query()?;
+    known_bus(&api, &place.bus)?;
+    let upwards = query.after.is_some();
+    let page = api.log.browse(&place.bus, query).await?;
+    let next = page.next.map(|next| match upwards {
+        true => Cursor::After(next).to_string(),
+        false => Cursor::Below(next).to_string(),
+    });
+    let events = page
+        .events
+        .iter()
+        .map(|event| show(event))
+        .collect::<Result<_, _>>()?;
+    Ok(Json(EventList { events, next }))
+}
+
+/// `GET /v1/buses/{bus}/events/{sequence}`
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    place: Place,
+) -> Result<Json<ShownEvent>, Problem> {
+    let sequence = place.sequence()?;
+    known_bus(&api, &place.bus)?;
+    let event = api.log.event(sequence).await?;
+    let event = event
+        .filter(|event| event.bus == place.bus)
+        .ok_or_else(|| {
+            Problem::not_found(format!(
+                "The bus `{}` has no event {sequence}: it never had, or its retention is over.",
+                place.bus
+            ))
+        })?;
+    Ok(Json(show(&event)?))
+}
+
+fn known_bus(api: &Api, bus: &BusName) -> Result<(), Problem> {
+    api.rules
+        .window(bus)
+        .map(drop)
+        .ok_or_else(|| Problem::no_bus(bus))
+}
+
+fn show(event: &LoggedEvent) -> Result<ShownEvent, Problem> {
+    Ok(ShownEvent {
+        sequence: event.sequence,
+        time: event.time.to_string(),
+        bus: event.bus.clone(),
+        event: raw(&event.event)?,
+    })
+}
+
+/// The event in the JSON event format, its data as the bytes sent.
+pub(super) fn raw(event: &Event) -> Result<Box<RawValue>, Problem> {
+    let json = String::from_utf8(event.to_json()).map_err(Problem::internal)?;
+    RawValue::from_string(json).map_err(Problem::internal)
+}
+
+impl Browse {
+    fn query(self) -> Result<EventQuery, Problem> {
+        let cursor = match &self.after {
+            Some(text) => Some(extract::cursor(text, Cursor::parse(text))?),
+            None => None,
+        };
+        let (after, before) = match cursor {
+            Some(Cursor::After(sequence)) => (Some(sequence), None),
+            Some(Cursor::Below(sequence)) => (None, Some(sequence)),
+            None => (None, None),
+        };
+        Ok(EventQuery {
+            after,
+            before,
+            limit: extract::limit(self.limit)?,
+            kind: self.kind,
+            source: self.source,
+            id: self.id,
+            since: moment("since", self.since)?,
+            until: moment("until", self.until)?,
+        })
+    }
+}
+
+/// RFC 3339, such as `2026-11-22T19:30:00Z`; moments before 1970 are 1970.
+fn moment(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let moment: jiff::Timestamp = text.parse().map_err(|_| {
+        Problem::malformed(format!(
+            "`{name}` is {text:?}; a moment such as 2026-11-22T19:30:00Z is wanted (a `+` in a URL is written %2B)."
+        ))
+    })?;
+    let millis = u64::try_from(moment.as_millisecond()).unwrap_or(0);
+    Ok(Some(Timestamp::from_millis(millis)))
+}
+
+/// A plain sequence is a cursor too: a reader may start behind any event it knows.
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::After(sequence) => write!(f, "{sequence}"),
+            Self::Below(sequence) => write!(f, "below-{sequence}"),
+        }
+    }
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("below-") {
+            Some(sequence) => Some(Self::Below(sequence.parse().ok()?)),
+            None => Some(Self::After(text.parse().ok()?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back() {
+        for cursor in [Cursor::After(0), Cursor::After(17), Cursor::Below(3)] {
+            assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        }
+        for bad in ["", "x", "below-", "-1", "below-x"] {
+            assert_eq!(Cursor::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_are_rfc_3339() {
+        let read = |text: &str| moment("since", Some(text.to_owned())).ok().flatten();
+        assert_eq!(
+            read("2023-11-14T22:13:20.120Z"),
+            Some(Timestamp::from_millis(1_700_000_000_120))
+        );
+        assert_eq!(
+            read("2023-11-15T00:13:20.12+02:00"),
+            Some(Timestamp::from_millis(1_700_000_000_120))
+        );
+        assert_eq!(
+            read("1960-01-01T00:00:00Z"),
+            Some(Timestamp::from_millis(0))
+        );
+        assert_eq!(read("yesterday"), None);
+    }
+}

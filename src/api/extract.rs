@@ -1,0 +1,142 @@
+//! Path, query and JSON bodies as typed values; what does not fit is a problem, not axum's text.
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{Api, Problem};
+use crate::limits;
+use crate::log::{BusName, RuleName, TargetName};
+
+/// What a path names; the deeper parts only where the route has them.
+#[derive(Debug, Deserialize)]
+pub(super) struct Place {
+    pub(super) bus: BusName,
+    pub(super) rule: Option<RuleName>,
+    pub(super) target: Option<TargetName>,
+    /// The last segment of a dead letter or an event.
+    id: Option<String>,
+    sequence: Option<String>,
+}
+
+impl Place {
+    /// The bus and the rule, on routes that have both.
+    pub(super) fn rule(&self) -> (&BusName, &RuleName) {
+        let rule = self.rule.as_ref().expect("the route has a rule");
+        (&self.bus, rule)
+    }
+
+    /// The target, on routes that have one.
+    pub(super) fn target(&self) -> &TargetName {
+        self.target.as_ref().expect("the route has a target")
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn sequence(&self) -> Result<u64, Problem> {
+        let text = self.sequence.as_deref().unwrap_or_default();
+        text.parse().map_err(|_| {
+            Problem::malformed(format!("{text:?} is no sequence; a sequence is a number."))
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Place {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<Self>::from_request_parts(parts, state).await {
+            Ok(Path(place)) => Ok(place),
+            Err(rejection) => Err(Problem::malformed(format!(
+                "The path is wrong: {}.",
+                rejection.body_text()
+            ))),
+        }
+    }
+}
+
+/// A query string read into `T`, which refuses what it does not know.
+#[derive(Debug)]
+pub(super) struct Filter<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(filter)) => Ok(Self(filter)),
+            Err(rejection) => Err(Problem::malformed(format!(
+                "The query is wrong: {}.",
+                rejection.body_text()
+            ))),
+        }
+    }
+}
+
+/// Where a list goes on, and how much of it is wanted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    limit: Option<usize>,
+    pub(super) after: Option<String>,
+}
+
+impl Page {
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        limit(self.limit)
+    }
+}
+
+/// The number of items wanted, within bounds.
+pub(super) fn limit(wanted: Option<usize>) -> Result<usize, Problem> {
+    match wanted {
+        None => Ok(limits::PAGE_ITEMS_DEFAULT),
+        Some(limit) if (1..=limits::PAGE_ITEMS).contains(&limit) => Ok(limit),
+        Some(limit) => Err(Problem::malformed(format!(
+            "`limit` is {limit}; it goes from 1 to {}.",
+            limits::PAGE_ITEMS
+        ))),
+    }
+}
+
+/// The `after` that a list of ours gave out as `next`, or a remark that it is none of ours.
+pub(super) fn cursor<T>(text: &str, parsed: Option<T>) -> Result<T, Problem> {
+    parsed.ok_or_else(|| {
+        Problem::malformed(format!(
+            "`after` is {text:?}; pass what a page before gave as `next`."
+        ))
+    })
+}
+
+async fn text(api: &Api, body: Body, limit: usize) -> Result<String, Problem> {
+    let whole = api.bodies.read(body, limit).await?;
+    String::from_utf8(whole.bytes.into())
+        .map_err(|error| Problem::malformed(format!("The body is not UTF-8: {error}.")))
+}
+
+/// Reads a body that is a document kept as it was sent; its JSON is checked, its fields are not.
+pub(super) async fn json_text(api: &Api, body: Body, limit: usize) -> Result<String, Problem> {
+    let text = text(api, body, limit).await?;
+    let checked = serde_json::from_str::<serde::de::IgnoredAny>(&text);
+    checked.map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))?;
+    Ok(text)
+}
+
+/// Reads a body that is a JSON document of ours.
+pub(super) async fn json<T: DeserializeOwned>(
+    api: &Api,
+    body: Body,
+    limit: usize,
+) -> Result<T, Problem> {
+    let text = text(api, body, limit).await?;
+    serde_json::from_str(&text).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::invalid(
+            "Not what is wanted here",
+            format!("The body is JSON, but {error}."),
+            [],
+        ),
+        _ => Problem::malformed(format!("The body is not JSON: {error}.")),
+    })
+}

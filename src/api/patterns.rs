@@ -1,0 +1,97 @@
+//! Tries an event pattern on an event, without a rule and without publishing.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Api, Problem, extract};
+use crate::limits;
+use crate::pattern::{Document, EventPattern, FieldExplanation};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    pattern: Box<RawValue>,
+    /// Any JSON object.
+    event: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Verdict {
+    matches: bool,
+    explanation: Vec<FieldExplanation>,
+}
+
+/// `POST /v1/patterns/test`
+pub(super) async fn test(
+    State(api): State<Arc<Api>>,
+    body: Body,
+) -> Result<Json<Verdict>, Problem> {
+    let question: Question = extract::json(&api, body, limits::BODY_BYTES).await?;
+    let pattern = EventPattern::parse(question.pattern.get())?;
+    let event = object(&question.event)?;
+    let explanation = pattern.explain(&Document::Json(event));
+    Ok(Json(Verdict {
+        matches: explanation.matches,
+        explanation: explanation.fields,
+    }))
+}
+
+fn object(event: &RawValue) -> Result<&[u8], Problem> {
+    let refuse = |detail: &str| {
+        let place = ("/event".to_owned(), detail.to_owned());
+        Problem::invalid("Not an event", detail, [place])
+    };
+    let text = event.get();
+    if !text.starts_with('{') {
+        return Err(refuse("An event is a JSON object."));
+    }
+    if depth(text) > limits::JSON_DEPTH {
+        let detail = format!("The event nests deeper than {}.", limits::JSON_DEPTH);
+        return Err(refuse(&detail));
+    }
+    Ok(text.as_bytes())
+}
+
+/// How deep valid JSON nests. Raw values are checked without recursion, so serde_json's own limit
+/// does not hold here.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_containers_and_not_strings() {
+        for (json, expected) in [
+            ("1", 0),
+            ("{}", 1),
+            (r#"{"a":[{"b":1}],"c":{}}"#, 3),
+            (r#"{"a":"[[[[\"{{{"}"#, 1),
+            (r#"["\\",[]]"#, 2),
+        ] {
+            assert_eq!(depth(json), expected, "{json}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Takes events in: decode, append, answer once they are on disk. The hottest path of the bus.
+
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::extract::Place;
+use super::{Api, Problem};
+use crate::event::{self, Event};
+use crate::limits;
+use crate::log::{Appended, BusName};
+
+/// `POST /v1/buses/{bus}/events`
+pub(super) async fn to_bus(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    publish(&api, Ok(place.bus), &headers, body).await
+}
+
+/// `POST /`: the bus `default`, so that a sender of CloudEvents needs nothing but the address.
+pub(super) async fn to_default(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    publish(&api, Ok(BusName::default_bus()), &headers, body).await
+}
+
+/// `OPTIONS` of both: a webhook sender asks whether it may deliver here (CloudEvents webhook
+/// specification, section 4).
+pub(super) async fn handshake(headers: HeaderMap) -> (StatusCode, HeaderMap) {
+    let mut answer = event::consent(&headers);
+    answer
+        .entry(header::ALLOW)
+        .or_insert(HeaderValue::from_static("POST, OPTIONS"));
+    (StatusCode::OK, answer)
+}
+
+/// The bus that a `POST` to `path` publishes to; `None` when it is no publishing at all.
+pub(super) fn bus_of(path: &str) -> Option<Result<BusName, Problem>> {
+    if path == "/" {
+        return Some(Ok(BusName::default_bus()));
+    }
+    let name = path.strip_prefix("/v1/buses/")?.strip_suffix("/events")?;
+    let plain = !name.contains(['/', '%']);
+    plain.then(|| BusName::new(name).map_err(Problem::from))
+}
+
+/// Answers one publishing request and counts it.
+pub(super) async fn publish<B>(
+    api: &Api,
+    bus: Result<BusName, Problem>,
+    headers: &HeaderMap,
+    body: B,
+) -> Response
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let started = Instant::now();
+    let accepted = match bus {
+        Ok(bus) => accept(api, &bus, headers, body).await,
+        Err(problem) => Err(problem),
+    };
+    match accepted {
+        Ok((events, appended)) => {
+            api.metrics.published(&appended, started.elapsed());
+            response(&events, &appended)
+        }
+        Err(problem) => {
+            api.metrics.refused(problem.class());
+            problem.into_response()
+        }
+    }
+}
+
+async fn accept<B>(
+    api: &Api,
+    bus: &BusName,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<(Vec<Event>, Vec<Appended>), Problem>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let window = api.rules.window(bus).ok_or_else(|| Problem::no_bus(bus))?;
+    let body = api.bodies.read(body, limits::BODY_BYTES).await?;
+    let events = event::decode(headers, body.bytes.clone())?.events;
+    let appended = api.log.append(bus, events.clone(), window).await?;
+    Ok((events, appended))
+}
+
+/// `202 {"accepted":[{"id","source","sequence","duplicate"?}]}`, written by hand into one buffer.
+fn response(events: &[Event], appended: &[Appended]) -> Response {
+    let mut body = Vec::with_capacity(16 + 160 * events.len());
+    body.extend_from_slice(br#"{"accepted":["#);
+    for (index, (event, appended)) in events.iter().zip(appended).enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(br#"{"id":"#);
+        write_string(&mut body, event.id());
+        body.extend_from_slice(br#","source":"#);
+        write_string(&mut body, event.source());
+        body.extend_from_slice(br#","sequence":"#);
+        write_number(&mut body, appended.sequence);
+        if appended.duplicate {
+            body.extend_from_slice(br#","duplicate":true"#);
+        }
+        body.push(b'}');
+    }
+    body.extend_from_slice(b"]}");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+fn write_string(body: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(body, text).expect("a string is written to memory");
+}
+
+fn write_number(body: &mut Vec<u8>, number: u64) {
+    serde_json::to_writer(body, &number).expect("a number is written to memory");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishing_paths_name_their_bus() {
+        let check = |path: &str| bus_of(path).map(|bus| bus.map(String::from).ok());
+        assert_eq!(check("/"), Some(Some("default".to_owned())));
+        assert_eq!(check("/v1/buses/a/events"), Some(Some("a".to_owned())));
+        assert_eq!(check("/v1/buses/-/events"), Some(None));
+        for other in [
+            "/v1/buses/events",
+            "/v1/buses/a/events/",
+            "/v1/buses/a/b/events",
+            "/x",
+        ] {
+            assert_eq!(check(other), None, "{other}");
+        }
+    }
+}

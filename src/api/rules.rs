@@ -1,0 +1,146 @@
+//! Rules: get, put, delete, list, switch on and off.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::extract::{self, Filter, Page, Place};
+use super::{Api, Problem, buses, revision};
+use crate::limits;
+use crate::log::{BusName, RuleName, Sequence};
+
+/// A rule in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct ListedRule {
+    name: RuleName,
+    bus: BusName,
+    revision: Sequence,
+    document: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RuleList {
+    rules: Vec<ListedRule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<RuleName>,
+}
+
+/// `GET /v1/buses/{bus}/rules`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    Filter(page): Filter<Page>,
+) -> Result<Json<RuleList>, Problem> {
+    let limit = page.limit()?;
+    let after = match &page.after {
+        Some(text) => Some(extract::cursor(text, RuleName::new(text).ok())?),
+        None => None,
+    };
+    let rules = api
+        .rules
+        .rules(&place.bus)
+        .ok_or_else(|| Problem::no_bus(&place.bus))?;
+    let mut rules: Vec<ListedRule> = rules
+        .iter()
+        .filter(|rule| after.as_ref().is_none_or(|after| rule.name > *after))
+        .take(limit + 1)
+        .map(|rule| {
+            Ok(ListedRule {
+                name: rule.name.clone(),
+                bus: rule.bus.clone(),
+                revision: rule.revision,
+                document: buses::document(rule.document.text())?,
+            })
+        })
+        .collect::<Result<_, Problem>>()?;
+    let more = rules.len() > limit;
+    rules.truncate(limit);
+    let next = rules.last().filter(|_| more).map(|rule| rule.name.clone());
+    Ok(Json(RuleList { rules, next }))
+}
+
+/// `GET /v1/buses/{bus}/rules/{rule}`
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    shown(&api, &place, &headers)
+}
+
+/// `PUT /v1/buses/{bus}/rules/{rule}`
+pub(super) async fn put(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (bus, rule) = place.rule();
+    let text = extract::json_text(&api, body, limits::RULE_BYTES).await?;
+    let expected = revision::expected(&headers, current(&api, &place))?;
+    let (outcome, revision) = api.rules.put_rule(bus, rule, &text, expected).await?;
+    revision::document(&headers, revision::put_status(outcome), revision, &text)
+}
+
+/// `DELETE /v1/buses/{bus}/rules/{rule}`
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let (bus, rule) = place.rule();
+    let expected = revision::expected(&headers, current(&api, &place))?;
+    api.rules.delete_rule(bus, rule, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/buses/{bus}/rules/{rule}/enable`
+pub(super) async fn enable(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    switch(&api, &place, &headers, true).await
+}
+
+/// `POST /v1/buses/{bus}/rules/{rule}/disable`
+pub(super) async fn disable(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    switch(&api, &place, &headers, false).await
+}
+
+async fn switch(
+    api: &Api,
+    place: &Place,
+    headers: &HeaderMap,
+    enabled: bool,
+) -> Result<Response, Problem> {
+    let (bus, rule) = place.rule();
+    revision::check(headers, current(api, place))?;
+    api.rules.set_enabled(bus, rule, enabled).await?;
+    shown(api, place, headers)
+}
+
+fn shown(api: &Api, place: &Place, headers: &HeaderMap) -> Result<Response, Problem> {
+    let (bus, name) = place.rule();
+    api.rules.bus(bus).ok_or_else(|| Problem::no_bus(bus))?;
+    let rule = api
+        .rules
+        .rule(bus, name)
+        .ok_or_else(|| Problem::no_rule(bus, name))?;
+    revision::document(headers, StatusCode::OK, rule.revision, rule.document.text())
+}
+
+fn current(api: &Api, place: &Place) -> Option<Sequence> {
+    let (bus, rule) = place.rule();
+    api.rules.rule(bus, rule).map(|rule| rule.revision)
+}

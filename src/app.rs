@@ -1,0 +1,206 @@
+//! Puts the parts together: `Config` → [`App`] → [`Running`], and takes them down again.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use crate::api::{self, Api};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::{self, Delivery};
+use crate::log::{Disk, Log};
+use crate::router::Router;
+use crate::rule::{FolderWatch, Rules, read_folder};
+use crate::stages::{StageError, Stages};
+
+/// A bus that is not started yet.
+pub struct App {
+    config: Config,
+    disk: Disk,
+    clock: Clock,
+    listener: Option<TcpListener>,
+}
+
+/// A bus at work. Dropped without [`Running::drain`] it stops as if it had been killed.
+pub struct Running {
+    addr: SocketAddr,
+    log: Log,
+    rules: Rules,
+    folder: Option<FolderWatch>,
+    api: Arc<Api>,
+    stages: Stages,
+    grace: Duration,
+}
+
+impl App {
+    /// A bus on the real disk and the system's clock.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            disk: Disk::real(),
+            clock: Clock::system(),
+            listener: None,
+        }
+    }
+
+    /// Keeps its data through this file layer, for tests.
+    #[must_use]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Tells the time by this clock, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Answers on this socket instead of binding the configured address.
+    #[must_use]
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Opens the log, loads and ensures the rules, starts all parts. When it returns, the bus
+    /// answers.
+    pub async fn build(self) -> anyhow::Result<Running> {
+        let Self {
+            config,
+            disk,
+            clock,
+            listener,
+        } = self;
+        // Bound first: a wrong address should not cost a recovery.
+        let listener = match listener {
+            Some(listener) => listener,
+            None => api::bind(config.api.listen).await?,
+        };
+        let addr = listener.local_addr()?;
+        let log = open_log(&config, disk, clock.clone()).await?;
+        let rules = Rules::load(log.clone())?;
+        if let Some(dir) = &config.rules_dir {
+            ensure(&rules, dir).await?;
+        }
+        let mut stages = Stages::default();
+        let client =
+            delivery::http_client().context("cannot set up the HTTP client for targets")?;
+        let delivery = Delivery::start(log.clone(), rules.clone(), clock, client)?;
+        let router = Router::start(log.clone(), rules.clone(), delivery.clone())?;
+        let api = Api::new(
+            &config.api,
+            log.clone(),
+            rules.clone(),
+            delivery.clone(),
+            router.clone(),
+        );
+        stages.start("delivery", |stop| async move {
+            let time = stop.asked().await;
+            // What is cut off is told apart from what was not asked in time.
+            delivery.drain(time.mul_f32(0.9)).await;
+            Ok(())
+        });
+        stages.start("router", |stop| async move {
+            stop.asked().await;
+            router.drain().await;
+            Ok(())
+        });
+        let served = Arc::clone(&api);
+        stages.start("server", |stop| {
+            api::serve(listener, served, config.api, stop.token())
+        });
+        let folder = config
+            .rules_dir
+            .map(|dir| FolderWatch::start(rules.clone(), dir));
+        tracing::info!(%addr, data_dir = %config.log.dir.display(), "the bus answers");
+        Ok(Running {
+            addr,
+            log,
+            rules,
+            folder,
+            api,
+            stages,
+            grace: config.grace,
+        })
+    }
+}
+
+impl Running {
+    /// Where the bus answers; its port is the real one when 0 was asked for.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The bus's log, for tools and tests in the same process.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Resolves when a part has stopped on its own: the bus is then to be drained.
+    pub async fn failed(&mut self) -> StageError {
+        self.stages.watch().await
+    }
+
+    /// Ensures the rules folder again, as SIGHUP does.
+    pub async fn reload(&self) -> anyhow::Result<()> {
+        match &self.folder {
+            Some(folder) => {
+                folder.reload().await?;
+            }
+            None => tracing::info!("there is no rules folder to reload"),
+        }
+        Ok(())
+    }
+
+    /// Readiness red, then each part finishes what it holds within the grace, then the log is
+    /// closed. An error says which part was cut off; nothing acknowledged is lost by that.
+    pub async fn drain(self) -> anyhow::Result<()> {
+        tracing::info!("the bus drains");
+        self.api.start_draining();
+        if let Some(folder) = self.folder {
+            folder.drain().await;
+        }
+        let errors = self.stages.drain(self.grace).await;
+        self.rules.drain().await;
+        let log = self.log;
+        tokio::task::spawn_blocking(move || log.close())
+            .await
+            .context("the log did not close")?;
+        for error in &errors {
+            tracing::warn!(%error, "while draining");
+        }
+        match errors.into_iter().next() {
+            None => Ok(()),
+            Some(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Recovery reads files: not on a thread that others wait for.
+async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<Log> {
+    let log = config.log.clone();
+    let dir = log.dir.display().to_string();
+    tokio::task::spawn_blocking(move || Log::open(log, disk, clock))
+        .await
+        .context("opening the log panicked")?
+        .with_context(|| format!("cannot open the data in {dir}"))
+}
+
+/// Makes the bus hold what the folder describes; one bad file refuses the whole folder.
+async fn ensure(rules: &Rules, dir: &Path) -> anyhow::Result<()> {
+    let report = rules.ensure(read_folder(dir)?).await?;
+    tracing::info!(folder = %dir.display(), %report, "the rules folder is ensured");
+    for (bus, rule) in &report.extra {
+        tracing::debug!(%bus, %rule, "no file describes this rule; it stays");
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! One `Config` made of each part's: flags over environment over `eventyard.toml` over defaults.
+
+mod field;
+mod file;
+mod flags;
+mod schema;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::rule::parse_duration;
+use crate::{api, limits, log, telemetry};
+
+pub use field::{FIELDS, Field, Kind};
+pub use flags::Flags;
+pub use schema::schema;
+
+/// The file that is read when it exists and no other is named.
+pub const DEFAULT_FILE: &str = "eventyard.toml";
+
+/// Everything the bus can be told when it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The HTTP face.
+    pub api: api::Config,
+    /// The event log.
+    pub log: log::Config,
+    /// Where rule files stand; `None` for a bus without.
+    pub rules_dir: Option<PathBuf>,
+    /// How long requests and attempts in flight may take to finish on shutdown.
+    pub grace: Duration,
+    /// Log lines.
+    pub telemetry: telemetry::Config,
+}
+
+/// Where a setting's value came from, weakest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "from", content = "at")]
+pub enum Origin {
+    Default,
+    /// `file:line:column`
+    File(String),
+    /// The variable's name.
+    Env(String),
+    /// The flag as typed.
+    Flag(String),
+}
+
+/// One setting as `config show` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    pub key: &'static str,
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// A configuration with the origin of each of its values.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// In the order of [`FIELDS`].
+    pub settings: Vec<Setting>,
+    /// What deserves a look but stops nothing, such as a mistyped variable.
+    pub warnings: Vec<String>,
+}
+
+/// Why a configuration was refused; each names the place and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {path}: {cause}; name another with --config")]
+    Unreadable { path: String, cause: String },
+    #[error("{place}: {cause}")]
+    Syntax { place: String, cause: String },
+    #[error("{place}: unknown setting `{key}`{suggestion}")]
+    UnknownKey {
+        place: String,
+        key: String,
+        suggestion: String,
+    },
+    #[error("{place}: `{key}` is {value:?}, but {cause}")]
+    Invalid {
+        place: String,
+        key: &'static str,
+        value: String,
+        cause: String,
+    },
+    #[error(
+        "{place}: the rules folder {path} is not there; create it, or name another with --rules-dir"
+    )]
+    NoRulesDir { place: String, path: String },
+}
+
+impl Config {
+    /// The defaults, with the data kept in `data_dir`: what tests and tools start from.
+    pub fn in_dir(data_dir: PathBuf) -> Self {
+        Self {
+            api: api::Config::default(),
+            log: log::Config {
+                dir: data_dir,
+                segment_bytes: limits::SEGMENT_BYTES,
+                cache_bytes: limits::VIEW_CACHE_BYTES,
+            },
+            rules_dir: None,
+            grace: limits::GRACE,
+            telemetry: telemetry::Config::default(),
+        }
+    }
+}
+
+/// Loads from the process's environment and the files in the working directory.
+pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
+    let env: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with(field::ENV_PREFIX))
+        .collect();
+    load_from(flags, &env)
+}
+
+/// Loads with this environment: the strongest source that has a value wins.
+pub fn load_from(flags: &Flags, env: &[(String, String)]) -> Result<Loaded, ConfigError> {
+    let env_of = |name: &str| {
+        env.iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
+    };
+    let named_file = flags.file.as_ref().or_else(|| env_of(field::ENV_FILE));
+    let file = file::read(named_file.map(String::as_str))?;
+    let mut settings = Vec::with_capacity(FIELDS.len());
+    for field in FIELDS {
+        let env_name = field.env();
+        let (value, origin) = if let Some(value) = flags.value(field.key) {
+            (value.to_owned(), Origin::Flag(field.flag()))
+        } else if let Some(value) = env_of(&env_name) {
+            (value.clone(), Origin::Env(env_name))
+        } else if let Some((value, place)) = file.get(field.key) {
+            (value.clone(), Origin::File(place.clone()))
+        } else {
+            (field.default.to_owned(), Origin::Default)
+        };
+        field
+            .kind
+            .check(&value)
+            .map_err(|cause| ConfigError::Invalid {
+                place: origin.place(),
+                key: field.key,
+                value: value.clone(),
+                cause,
+            })?;
+        settings.push(Setting {
+            key: field.key,
+            value,
+            origin,
+        });
+    }
+    Ok(Loaded {
+        config: build(&settings)?,
+        settings,
+        warnings: field::mistyped_variables(env),
+    })
+}
+
+impl Origin {
+    /// How an error names it.
+    fn place(&self) -> String {
+        match self {
+            Self::Default => "default".to_owned(),
+            Self::File(place) => place.clone(),
+            Self::Env(name) => format!("environment variable {name}"),
+            Self::Flag(flag) => format!("flag {flag}"),
+        }
+    }
+}
+
+/// Turns checked settings into typed ones.
+fn build(settings: &[Setting]) -> Result<Config, ConfigError> {
+    let setting = |key: &str| {
+        settings
+            .iter()
+            .find(|setting| setting.key == key)
+            .expect("every field has a setting")
+    };
+    let text = |key: &str| setting(key).value.as_str();
+    let bytes = |key: &str| field::bytes(text(key)).expect("sizes were checked");
+    let listen: SocketAddr = text("listen").parse().expect("the address was checked");
+    Ok(Config {
+        api: api::Config {
+            listen,
+            connections: text("connections").parse().expect("the count was checked"),
+            ..api::Config::default()
+        },
+        log: log::Config {
+            dir: PathBuf::from(text("data_dir")),
+            segment_bytes: bytes("segment_bytes"),
+            cache_bytes: bytes("view_cache_bytes"),
+        },
+        rules_dir: Some(rules_dir(setting("rules_dir"))?),
+        grace: parse_duration(text("grace")).expect("the duration was checked"),
+        telemetry: telemetry::Config {
+            level: text("log_level").to_owned(),
+            format: text("log_format").parse().expect("the format was checked"),
+        },
+    })
+}
+
+/// The default folder may be absent; one that somebody named may not.
+fn rules_dir(setting: &Setting) -> Result<PathBuf, ConfigError> {
+    let path = PathBuf::from(&setting.value);
+    match (&setting.origin, path.is_dir()) {
+        (_, true) | (Origin::Default, false) => Ok(path),
+        (origin, false) => Err(ConfigError::NoRulesDir {
+            place: origin.place(),
+            path: setting.value.clone(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

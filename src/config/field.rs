@@ -1,0 +1,195 @@
+//! The one table of settings: flags, environment, file, help and schema are all made from it.
+
+use crate::limits;
+use crate::rule::{format_size, parse_duration, parse_size};
+
+/// Every variable of ours begins so.
+pub(super) const ENV_PREFIX: &str = "EVENTYARD_";
+/// Names the configuration file.
+pub(super) const ENV_FILE: &str = "EVENTYARD_CONFIG";
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// The key in `eventyard.toml`; `EVENTYARD_<KEY>` and `--<key>` follow from it.
+    pub key: &'static str,
+    pub kind: Kind,
+    pub default: &'static str,
+    /// One sentence for `--help` and the schema.
+    pub help: &'static str,
+}
+
+/// What a setting may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `host:port` with an IP address.
+    Address,
+    Path,
+    /// Bytes, such as `64MiB`, between the two.
+    Size {
+        min: u64,
+        max: u64,
+    },
+    /// Such as `200ms`, `5s`, `10m`.
+    Duration,
+    Count {
+        min: u64,
+        max: u64,
+    },
+    Choice(&'static [&'static str]),
+    /// `tracing` directives, such as `info` or `warn,eventyard::delivery=debug`.
+    LogFilter,
+}
+
+/// Every setting, in the order `config show` prints them.
+pub const FIELDS: &[Field] = &[
+    Field {
+        key: "listen",
+        kind: Kind::Address,
+        default: "127.0.0.1:8080",
+        help: "Address and port the bus answers on; port 0 takes a free one",
+    },
+    Field {
+        key: "data_dir",
+        kind: Kind::Path,
+        default: "./data",
+        help: "Folder of the journal and its view; created when absent",
+    },
+    Field {
+        key: "rules_dir",
+        kind: Kind::Path,
+        default: "./rules",
+        help: "Folder of rule files, <bus>/<rule>.json; the default one may be absent",
+    },
+    Field {
+        key: "segment_bytes",
+        kind: Kind::Size {
+            min: limits::SEGMENT_BYTES_MIN,
+            max: limits::SEGMENT_BYTES_MAX,
+        },
+        default: "64MiB",
+        help: "Size of one journal segment: disk is given back a segment at a time",
+    },
+    Field {
+        key: "view_cache_bytes",
+        kind: Kind::Size {
+            min: 1 << 20,
+            max: 64 << 30,
+        },
+        default: "64MiB",
+        help: "Memory for the keyed view's page cache",
+    },
+    Field {
+        key: "connections",
+        kind: Kind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        default: "10000",
+        help: "Connections open at once; more wait until one closes",
+    },
+    Field {
+        key: "grace",
+        kind: Kind::Duration,
+        default: "20s",
+        help: "How long requests and attempts in flight may take to finish on shutdown",
+    },
+    Field {
+        key: "log_level",
+        kind: Kind::LogFilter,
+        default: "info",
+        help: "What is logged: error, warn, info, debug, or directives such as info,eventyard::delivery=debug",
+    },
+    Field {
+        key: "log_format",
+        kind: Kind::Choice(&["human", "json"]),
+        default: "human",
+        help: "How log lines look",
+    },
+];
+
+impl Field {
+    /// The environment variable, `EVENTYARD_DATA_DIR`.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("{ENV_PREFIX}{}", self.key.to_ascii_uppercase())
+    }
+
+    /// The flag, `--data-dir`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        format!("--{}", self.key.replace('_', "-"))
+    }
+}
+
+impl Kind {
+    /// Whether `text` may be the value; else what would be right.
+    pub(super) fn check(self, text: &str) -> Result<(), String> {
+        match self {
+            Self::Address => text
+                .parse::<std::net::SocketAddr>()
+                .map(drop)
+                .map_err(|_| "an IP address and port is wanted, such as 0.0.0.0:8080".to_owned()),
+            Self::Path if text.is_empty() => Err("a path is wanted".to_owned()),
+            Self::Path => Ok(()),
+            Self::Size { min, max } => match bytes(text) {
+                Some(bytes) if (min..=max).contains(&bytes) => Ok(()),
+                Some(_) => Err(format!(
+                    "a size from {} to {} is wanted",
+                    format_size(min),
+                    format_size(max)
+                )),
+                None => Err("a size is wanted, such as 64MiB or 1048576".to_owned()),
+            },
+            Self::Duration => parse_duration(text)
+                .map(drop)
+                .map_err(|_| "a duration is wanted, such as 500ms, 20s or 2m".to_owned()),
+            Self::Count { min, max } => match text.parse::<u64>() {
+                Ok(count) if (min..=max).contains(&count) => Ok(()),
+                _ => Err(format!("a whole number from {min} to {max} is wanted")),
+            },
+            Self::Choice(choices) if choices.contains(&text) => Ok(()),
+            Self::Choice(choices) => Err(format!("one of {} is wanted", choices.join(", "))),
+            Self::LogFilter => text
+                .parse::<tracing_subscriber::filter::Targets>()
+                .map(drop)
+                .map_err(|cause| format!("log directives are wanted, such as info: {cause}")),
+        }
+    }
+}
+
+/// A size with a unit, or a plain number of bytes.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain {
+        text.parse().ok()
+    } else {
+        parse_size(text).ok()
+    }
+}
+
+/// The known key that `key` was probably meant to be.
+pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(key, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Warnings for variables that look like a setting of ours and are none. They are no errors:
+/// Kubernetes sets `EVENTYARD_PORT` and the like for a service of this name.
+pub(super) fn mistyped_variables(env: &[(String, String)]) -> Vec<String> {
+    let known: Vec<String> = FIELDS.iter().map(Field::env).collect();
+    env.iter()
+        .filter(|(name, _)| name != ENV_FILE && !known.contains(name))
+        .filter_map(|(name, _)| {
+            let suffix = name.strip_prefix(ENV_PREFIX)?.to_ascii_lowercase();
+            let near = nearest(&suffix, FIELDS.iter().map(|field| field.key))?;
+            let near = format!("{ENV_PREFIX}{}", near.to_ascii_uppercase());
+            Some(format!(
+                "environment variable {name} is no setting and is ignored; did you mean {near}?"
+            ))
+        })
+        .collect()
+}

@@ -1,0 +1,157 @@
+use clap::{Args, FromArgMatches};
+
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn setting<'a>(loaded: &'a Loaded, key: &str) -> &'a Setting {
+    loaded.settings.iter().find(|s| s.key == key).unwrap()
+}
+
+fn toml_file(text: &str) -> (tempfile::TempDir, Flags) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("eventyard.toml");
+    std::fs::write(&path, text).unwrap();
+    let flags = Flags::default().with_file(path.to_str().unwrap());
+    (dir, flags)
+}
+
+fn check_refused(text: &str, expected: &str) {
+    let error = file::parse("eventyard.toml", text).unwrap_err();
+    assert_eq!(error.to_string(), expected, "{text}");
+}
+
+#[test]
+fn flags_win_over_environment_over_file_over_defaults() {
+    let (_dir, flags) =
+        toml_file("listen = \"127.0.0.1:1\"\ngrace = \"1s\"\nsegment_bytes = 2097152\n");
+    let flags = flags.with("listen", "127.0.0.1:3");
+    let env = env(&[
+        ("EVENTYARD_LISTEN", "127.0.0.1:2"),
+        ("EVENTYARD_GRACE", "2s"),
+    ]);
+    let loaded = load_from(&flags, &env).unwrap();
+    assert_eq!(loaded.config.api.listen.port(), 3);
+    assert_eq!(
+        setting(&loaded, "listen").origin,
+        Origin::Flag("--listen".to_owned())
+    );
+    assert_eq!(loaded.config.grace, Duration::from_secs(2));
+    assert_eq!(loaded.config.log.segment_bytes, 2 << 20);
+    let Origin::File(place) = &setting(&loaded, "segment_bytes").origin else {
+        panic!("the file set it");
+    };
+    assert!(place.ends_with("eventyard.toml:3:17"), "{place}");
+    assert_eq!(setting(&loaded, "data_dir").origin, Origin::Default);
+}
+
+#[test]
+fn the_defaults_are_the_limits() {
+    let loaded = load_from(&Flags::default(), &[]).unwrap();
+    assert_eq!(loaded.config.log.segment_bytes, limits::SEGMENT_BYTES);
+    assert_eq!(loaded.config.log.cache_bytes, limits::VIEW_CACHE_BYTES);
+    assert_eq!(loaded.config.api.connections, limits::CONNECTIONS);
+    assert_eq!(loaded.config.grace, limits::GRACE);
+}
+
+#[test]
+fn an_unknown_key_names_its_place_and_the_near_one() {
+    check_refused(
+        "listen = \"127.0.0.1:1\"\n  data_dri = \"x\"\n",
+        "eventyard.toml:2:3: unknown setting `data_dri`; did you mean `data_dir`?",
+    );
+    check_refused(
+        "listen = \n",
+        "eventyard.toml:1:10: string values must be quoted, expected literal string",
+    );
+    check_refused(
+        "grace = true\n",
+        "eventyard.toml:1:9: `grace` is \"true\", but a string or integer is wanted, not a boolean",
+    );
+}
+
+#[test]
+fn a_bad_value_says_what_is_wanted_and_where_it_stands() {
+    let flags = Flags::default().with("listen", "8080");
+    assert_eq!(
+        load_from(&flags, &[]).unwrap_err().to_string(),
+        "flag --listen: `listen` is \"8080\", but an IP address and port is wanted, such as 0.0.0.0:8080"
+    );
+    let env = env(&[("EVENTYARD_VIEW_CACHE_BYTES", "3")]);
+    assert_eq!(
+        load_from(&Flags::default(), &env).unwrap_err().to_string(),
+        "environment variable EVENTYARD_VIEW_CACHE_BYTES: `view_cache_bytes` is \"3\", but a size from 1MiB to 64GiB is wanted"
+    );
+}
+
+#[test]
+fn a_named_rules_folder_must_exist() {
+    let flags = Flags::default().with("rules_dir", "no/such/folder");
+    let error = load_from(&flags, &[]).unwrap_err();
+    assert!(matches!(error, ConfigError::NoRulesDir { .. }), "{error}");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let flags = Flags::default().with_file("no/such.toml");
+    let error = load_from(&flags, &[]).unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
+}
+
+#[test]
+fn a_mistyped_variable_is_warned_about_and_a_foreign_one_is_not() {
+    let env = env(&[
+        ("EVENTYARD_LISTN", "x"),
+        ("EVENTYARD_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+    ]);
+    let loaded = load_from(&Flags::default(), &env).unwrap();
+    assert_eq!(
+        loaded.warnings,
+        [
+            "environment variable EVENTYARD_LISTN is no setting and is ignored; did you mean EVENTYARD_LISTEN?"
+        ]
+    );
+}
+
+#[test]
+fn every_setting_is_a_flag() {
+    let command = Flags::augment_args(clap::Command::new("serve"));
+    let matches = command.get_matches_from(["serve", "--data-dir", "d", "--grace", "3s"]);
+    let flags = Flags::from_arg_matches(&matches).unwrap();
+    assert_eq!(flags.value("data_dir"), Some("d"));
+    assert_eq!(flags.value("grace"), Some("3s"));
+    assert_eq!(flags.value("listen"), None);
+}
+
+#[test]
+fn the_schema_file_is_the_schema_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/config.schema.json");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    let written: serde_json::Value = serde_json::from_str(&written).unwrap_or_default();
+    assert_eq!(
+        written,
+        schema(),
+        "write this to schemas/config.schema.json:\n{:#}",
+        schema()
+    );
+}
+
+#[test]
+fn the_schema_takes_what_the_code_takes() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let good =
+        serde_json::json!({"listen": "127.0.0.1:1", "segment_bytes": 2_097_152, "grace": "5s"});
+    assert!(validator.is_valid(&good));
+    for bad in [
+        serde_json::json!({"listn": "x"}),
+        serde_json::json!({"grace": "5"}),
+        serde_json::json!({"log_format": "xml"}),
+    ] {
+        assert!(!validator.is_valid(&bad), "{bad}");
+    }
+}

@@ -34,3 +34,7 @@ pub mod api;
 pub mod config;
 
 pub mod app;
+
+pub mod client;
+
+pub mod cli;

@@ -1,3 +1,5 @@
 //! The `eventyard` program: parse arguments, run, wait, drain.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    eventyard::cli::main()
+}

@@ -1,0 +1,203 @@
+//! The checks of `doctor`, each on its own.
+
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use super::Check;
+use crate::config::Loaded;
+use crate::journal::doctor::{self, Report};
+use crate::rule;
+
+/// Below this much free space the journal has no room for its next few segments.
+const LOW_SPACE_BYTES: u64 = 1 << 30;
+
+pub(super) fn configuration(loaded: &Loaded) -> Check {
+    if loaded.warnings.is_empty() {
+        Check::good("configuration", "every setting is valid")
+    } else {
+        Check::warning(
+            "configuration",
+            loaded.warnings.join("\n"),
+            "Correct the name, or remove the variable.",
+        )
+    }
+}
+
+pub(super) fn rules(folder: Option<&Path>) -> Check {
+    let Some(folder) = folder else {
+        return Check::good("rules", "there is no rules folder");
+    };
+    match rule::read_folder(folder) {
+        Ok(read) => Check::good(
+            "rules",
+            format!(
+                "{} rules in {} are valid",
+                read.rules.len(),
+                folder.display()
+            ),
+        ),
+        Err(error) => Check::bad(
+            "rules",
+            error.to_string().trim_end().to_owned(),
+            "Mend the files: a folder with one bad file is refused whole, and the bus does not start.",
+        ),
+    }
+}
+
+pub(super) fn address(listen: SocketAddr) -> Check {
+    match TcpListener::bind(listen) {
+        Ok(_) => Check::good("address", format!("{listen} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Check::warning(
+            "address",
+            format!("{listen} is taken: by a bus that runs, or by another program"),
+            "Ask `eventyard health`; choose another port with --listen if it is not the bus.",
+        ),
+        Err(error) => Check::bad(
+            "address",
+            format!("{listen}: {error}"),
+            "Choose an address of this machine with --listen; ports below 1024 need privileges.",
+        ),
+    }
+}
+
+pub(super) fn writable(dir: &Path) -> Check {
+    let probe = dir.join(format!(".doctor-{:08x}", fastrand::u32(..)));
+    let written = std::fs::File::create(&probe)
+        .and_then(|mut file| file.write_all(b"doctor").and_then(|()| file.sync_all()));
+    let _ = std::fs::remove_file(&probe);
+    match written {
+        Ok(()) => Check::good(
+            "data",
+            format!("{} can be written and flushed", dir.display()),
+        ),
+        Err(error) => Check::bad(
+            "data",
+            format!("{} cannot be written: {error}", dir.display()),
+            "Make room, or give the folder to the user that the bus runs as.",
+        ),
+    }
+}
+
+pub(super) fn space(dir: &Path) -> Check {
+    match rustix::fs::statvfs(dir) {
+        Err(error) => Check::warning("disk space", format!("unknown: {error}"), "Look with `df`."),
+        Ok(disk) => {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            let finding = format!("{:.1} GiB are free", free as f64 / f64::from(1 << 30));
+            if free < LOW_SPACE_BYTES {
+                Check::warning(
+                    "disk space",
+                    finding,
+                    "Make room, or shorten the retention of a bus (`retention` in its bus.json): a \
+                     full disk stops publishing.",
+                )
+            } else {
+                Check::good("disk space", finding)
+            }
+        }
+    }
+}
+
+/// Reads the whole journal; with `cut`, ends a damaged one before its first damage.
+pub(super) fn journal(data_dir: &Path, cut: bool) -> Check {
+    const NAME: &str = "journal";
+    let inside = data_dir.join("journal");
+    let dir = if inside.is_dir() { &inside } else { data_dir };
+    let report = match doctor::check(dir) {
+        Ok(report) => report,
+        Err(error) => return unread(dir, &error),
+    };
+    let Some(first) = report.damage.first() else {
+        return Check::good(NAME, whole(&report));
+    };
+    if !cut {
+        let found: Vec<String> = report
+            .damage
+            .iter()
+            .map(|damage| format!("{}: {}", damage.at, damage.problem))
+            .collect();
+        return Check::bad(
+            NAME,
+            format!(
+                "bytes that had been flushed are wrong\n{}",
+                found.join("\n")
+            ),
+            format!(
+                "Bring {} back from a copy. Without one, `eventyard doctor --cut --yes` ends the \
+                 journal before {}, so that the bus starts again; what stands behind is set aside.",
+                dir.display(),
+                first.at
+            ),
+        );
+    }
+    match doctor::cut(dir) {
+        Ok(Some(cut)) => Check::warning(
+            NAME,
+            format!(
+                "was cut: it ends at {} with number {}",
+                cut.at,
+                cut.last_sequence.unwrap_or(0)
+            ),
+            format!(
+                "What was cut off is kept in {}: events there are not delivered.",
+                cut.set_aside.display()
+            ),
+        ),
+        Ok(None) => Check::good(NAME, whole(&report)),
+        Err(error) => unread(dir, &error),
+    }
+}
+
+fn whole(report: &Report) -> String {
+    let torn = match report.torn {
+        None => String::new(),
+        Some(at) => format!(
+            "; a crash tore the last write at {at}, of which nobody was told: the next start cuts it off"
+        ),
+    };
+    format!(
+        "{} frames in {} segments, {:.1} MiB, are whole{torn}",
+        report.frames,
+        report.segments.len(),
+        report.bytes as f64 / f64::from(1 << 20)
+    )
+}
+
+fn unread(dir: &Path, error: &std::io::Error) -> Check {
+    const NAME: &str = "journal";
+    match error.kind() {
+        ErrorKind::WouldBlock => Check::warning(
+            NAME,
+            "was not read: a bus is running on it",
+            "Stop the bus for the whole check; `eventyard health` tells whether it is ready.",
+        ),
+        ErrorKind::NotFound => Check::good(NAME, "is not there yet; the first start makes it"),
+        _ => Check::bad(
+            NAME,
+            format!("{}: {error}", dir.display()),
+            "Look at the disk (`dmesg`, `smartctl`) and at who may read the folder.",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_a_warning() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let check = address(listener.local_addr().unwrap());
+        assert_eq!(check.verdict, Verdict::Warning);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(writable(dir.path()).verdict, Verdict::Good);
+        assert_eq!(writable(&dir.path().join("no")).verdict, Verdict::Bad);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

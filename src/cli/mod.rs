@@ -1,0 +1,147 @@
+//! The command line: one file for each subcommand; what they share stands in `exit`, `input`,
+//! `output`, `connect` and `rule_file`.
+
+mod bench;
+mod completions;
+mod config;
+mod connect;
+mod dead_letter;
+mod doctor;
+mod event;
+mod exit;
+mod health;
+mod input;
+mod output;
+mod quickstart;
+mod rule;
+mod rule_file;
+mod scratch;
+mod send;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::{Exit, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  eventyard quickstart                       see an event go through the bus
+  eventyard serve                            run the bus on 127.0.0.1:8080
+  eventyard send --type order.created --data '{\"total\": 120}'
+  eventyard rule explain rules/default/large-orders.json --event event.json
+  eventyard dead-letter list
+
+Environment:
+  EVENTYARD_URL   the bus that client commands talk to
+  NO_COLOR        plain output, as when the output is no terminal
+
+Exit codes:
+  0  done
+  1  failed: the bus or the system refused
+  2  wrong usage
+  3  not found, or the rule did not match
+  4  the bus cannot be reached, or is not ready
+  5  a rule, event or configuration file is invalid";
+
+/// A serverless event bus with rule routing: CloudEvents in, JSON event patterns, HTTP targets out.
+#[derive(Debug, Parser)]
+#[command(name = "eventyard", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Quickstart(quickstart::Args),
+    Send(send::Args),
+    Rule(rule::Args),
+    Event(event::Args),
+    DeadLetter(dead_letter::Args),
+    Bench(bench::Args),
+    #[command(hide = true)]
+    BenchPeer(bench::PeerArgs),
+    Doctor(doctor::Args),
+    Config(config::Args),
+    Health(health::Args),
+    Completions(completions::Args),
+}
+
+/// Runs the program with the process's arguments; the exit code is documented in `--help`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let code = match run(cli.command) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output::error(&failure);
+            failure.exit
+        }
+    };
+    ExitCode::from(code as u8)
+}
+
+fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Serve(args) => many_threads()?.block_on(serve::run(args)),
+        Command::Quickstart(args) => many_threads()?.block_on(quickstart::run(args)),
+        Command::BenchPeer(args) => many_threads()?.block_on(bench::run_peer(args)),
+        Command::Bench(args) => bench::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Send(args) => one_thread()?.block_on(send::run(args)),
+        Command::Rule(args) => one_thread()?.block_on(rule::run(args)),
+        Command::Event(args) => one_thread()?.block_on(event::run(args)),
+        Command::DeadLetter(args) => one_thread()?.block_on(dead_letter::run(args)),
+        Command::Health(args) => one_thread()?.block_on(health::run(args)),
+    }
+}
+
+fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
+    runtime(tokio::runtime::Builder::new_multi_thread())
+}
+
+fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
+    runtime(tokio::runtime::Builder::new_current_thread())
+}
+
+fn runtime(mut builder: tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the runtime does not start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+                let path = format!("{path} {}", sub.get_name());
+                if sub.has_subcommands() {
+                    check(sub, &path);
+                    continue;
+                }
+                let help = sub.get_after_help().map(ToString::to_string);
+                let help = help.unwrap_or_default();
+                assert!(help.contains(&path), "`{path} --help` shows no example");
+            }
+        }
+        check(&Cli::command(), "eventyard");
+    }
+}

@@ -1,0 +1,158 @@
+//! `eventyard rule`: looks at, applies and tries out rules.
+
+mod apply;
+mod explain;
+
+use super::connect::BusArgs;
+use super::exit::{Exit, Failure};
+use super::output::{self, Format, OutputArgs, line};
+
+/// List, get, apply, delete, test and explain rules.
+#[derive(Debug, clap::Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(ListArgs),
+    Get(GetArgs),
+    Apply(apply::Args),
+    Delete(DeleteArgs),
+    Test(explain::Args),
+    Explain(explain::ExplainArgs),
+}
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  eventyard rule list
+  eventyard rule list --bus orders --output json";
+
+/// List a bus's rules.
+#[derive(Debug, clap::Args)]
+#[command(after_help = LIST_EXAMPLES)]
+struct ListArgs {
+    #[command(flatten)]
+    bus: BusArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  eventyard rule get large-orders
+  eventyard rule get large-orders > rules/default/large-orders.json";
+
+/// Print a rule as it was put.
+#[derive(Debug, clap::Args)]
+#[command(after_help = GET_EXAMPLES)]
+struct GetArgs {
+    /// The rule's name.
+    rule: String,
+    #[command(flatten)]
+    bus: BusArgs,
+}
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  eventyard rule delete large-orders
+  eventyard rule delete large-orders --bus orders
+
+Deliveries that still wait for the rule's targets become dead letters.";
+
+/// Delete a rule.
+#[derive(Debug, clap::Args)]
+#[command(after_help = DELETE_EXAMPLES)]
+struct DeleteArgs {
+    /// The rule's name.
+    rule: String,
+    #[command(flatten)]
+    bus: BusArgs,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    match args.command {
+        Command::List(args) => list(args).await,
+        Command::Get(args) => get(args).await,
+        Command::Apply(args) => apply::run(args).await,
+        Command::Delete(args) => delete(args).await,
+        Command::Test(args) => explain::test(args),
+        Command::Explain(args) => explain::explain(args),
+    }
+}
+
+async fn list(args: ListArgs) -> Result<Exit, Failure> {
+    let client = args.bus.client()?;
+    let mut rules = crate::client::Page::default();
+    let mut after = None;
+    // A person asks for the rules, not for a page of them.
+    loop {
+        let page = client.rules(&args.bus.bus, after.as_deref()).await?;
+        rules.items.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    if args.output.output == Format::Json {
+        output::json_page("rules", &rules);
+        return Ok(Exit::Ok);
+    }
+    let rows = rules.items.iter().map(|item| row(item.get()));
+    output::table(["RULE", "ENABLED", "TARGETS", "DESCRIPTION"], rows);
+    Ok(Exit::Ok)
+}
+
+fn row(item: &str) -> [String; 4] {
+    let item: serde_json::Value = serde_json::from_str(item).unwrap_or_default();
+    let document = &item["document"];
+    let targets: Vec<&str> = document["targets"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|target| target["id"].as_str())
+        .collect();
+    [
+        item["name"].as_str().unwrap_or_default().to_owned(),
+        if document["enabled"] == false {
+            "no"
+        } else {
+            "yes"
+        }
+        .to_owned(),
+        targets.join(" "),
+        document["description"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+    ]
+}
+
+async fn get(args: GetArgs) -> Result<Exit, Failure> {
+    let rule = args.bus.client()?.rule(&args.bus.bus, &args.rule).await?;
+    // As it was put, not re-indented: what goes back into a file should be what came from one.
+    line(rule.document.get());
+    Ok(Exit::Ok)
+}
+
+async fn delete(args: DeleteArgs) -> Result<Exit, Failure> {
+    let client = args.bus.client()?;
+    client.delete_rule(&args.bus.bus, &args.rule).await?;
+    line(format_args!("deleted {}/{}", args.bus.bus, args.rule));
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_listed_with_its_targets() {
+        let row = row(
+            r#"{"name":"a","document":{"description":"d","enabled":false,"targets":[{"id":"x"},{"id":"y"}]}}"#,
+        );
+        assert_eq!(row, ["a", "no", "x y", "d"]);
+    }
+}

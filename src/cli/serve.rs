@@ -1,0 +1,95 @@
+//! `eventyard serve`: runs the bus until it is told to stop.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::{Exit, Failure};
+use super::output::note;
+use crate::app::{App, Running};
+use crate::config::{self, Flags};
+use crate::telemetry;
+
+const EXAMPLES: &str = "\
+Examples:
+  eventyard serve
+  eventyard serve --listen 0.0.0.0:8080 --data-dir /var/lib/eventyard
+  eventyard serve --config /etc/eventyard.toml --log-format json
+  EVENTYARD_RULES_DIR=/etc/eventyard/rules eventyard serve
+
+Signals:
+  SIGTERM, SIGINT   finish what is under way, keep the rest for the next start, and stop
+  SIGHUP            read the rules folder again";
+
+/// Run the bus.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    let loaded = config::load(&args.flags).map_err(|error| Failure::invalid(error.to_string()))?;
+    let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
+    telemetry::start(&loaded.config.telemetry).map_err(failed)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut stop = StopSignals::listen()?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| failed(error.into()))?;
+    let mut running = App::new(loaded.config).build().await.map_err(failed)?;
+    let ended = loop {
+        tokio::select! {
+            () = stop.received() => break None,
+            _ = hangup.recv() => {
+                if let Err(error) = running.reload().await {
+                    tracing::error!("the rules stay as they were:\n{error:#}");
+                }
+            }
+            error = running.failed() => break Some(error),
+        }
+    };
+    drain(running, &mut stop).await?;
+    match ended {
+        None => Ok(Exit::Ok),
+        Some(error) => Err(Failure::failed(error.to_string())
+            .hint("`eventyard doctor` looks for what is wrong with the data and the disk.")),
+    }
+}
+
+/// Drains; a second signal does not wait for the end.
+pub(super) async fn drain(running: Running, stop: &mut StopSignals) -> Result<(), Failure> {
+    tokio::select! {
+        drained = running.drain() => {
+            drained.map_err(|error| Failure::failed(format!("{error:#}")))
+        }
+        () = stop.received() => {
+            note("stopped at once; what was under way is delivered again at the next start");
+            Ok(())
+        }
+    }
+}
+
+/// The signals that ask the program to end.
+pub(super) struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> Result<StopSignals, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::failed(format!("cannot hear signals: {error}")))
+        };
+        Ok(StopSignals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    pub(super) async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Talks to a bus over its HTTP API (`/v1`): the command line and the tests use it, and so may you.
+//!
+//! ```no_run
+//! # async fn example(event: eventyard::event::Event) -> Result<(), eventyard::client::ClientError> {
+//! use eventyard::client::Client;
+//!
+//! let client = Client::new("http://127.0.0.1:8080")?;
+//! let accepted = client.publish("default", event).await?;
+//! println!("on disk as number {}", accepted.sequence);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Documents (events, rules, dead letters) come as JSON text, [`Json`], so that numbers keep their
+//! digits and objects their key order.
+
+mod error;
+mod request;
+mod types;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::event::Event;
+
+pub use error::{ClientError, Problem, ProblemPlace};
+pub use request::Client;
+pub use types::{Accepted, EventFilter, Json, Page, PatternVerdict, Selection, Versioned};
+
+const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
+const BULK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const BATCH: &str = "application/cloudevents-batch+json; charset=utf-8";
+
+#[derive(Deserialize)]
+struct AcceptedBody {
+    accepted: Vec<Accepted>,
+}
+
+/// Publishing and reading events.
+impl Client {
+    /// Publishes one event; returns once the bus has it on disk. Takes the bus's own [`Event`] or
+    /// anything that converts, such as an event of `cloudevents-sdk`.
+    pub async fn publish<E>(&self, bus: &str, event: E) -> Result<Accepted, ClientError>
+    where
+        E: TryInto<Event>,
+        E::Error: std::fmt::Display,
+    {
+        let event = convert(event)?;
+        let accepted = self.publish_json(bus, event.to_json()).await?;
+        accepted
+            .into_iter()
+            .next()
+            .ok_or_else(|| self.not_a_bus("the list of accepted events is empty"))
+    }
+
+    /// Publishes events as one batch: all of them or none (at most `limits::BATCH_EVENTS`).
+    pub async fn publish_batch<E>(
+        &self,
+        bus: &str,
+        events: impl IntoIterator<Item = E>,
+    ) -> Result<Vec<Accepted>, ClientError>
+    where
+        E: TryInto<Event>,
+        E::Error: std::fmt::Display,
+    {
+        let mut body = vec![b'['];
+        for event in events {
+            if body.len() > 1 {
+                body.push(b',');
+            }
+            body.extend_from_slice(&convert(event)?.to_json());
+        }
+        body.push(b']');
+        self.publish_json(bus, body).await
+    }
+
+    /// Publishes CloudEvents that are JSON text already: an object is one event (structured mode),
+    /// an array is a batch. The bytes go out as they are.
+    pub async fn publish_json(
+        &self,
+        bus: &str,
+        json: impl Into<Vec<u8>>,
+    ) -> Result<Vec<Accepted>, ClientError> {
+        let json = json.into();
+        let first = json.iter().find(|byte| !byte.is_ascii_whitespace());
+        let content_type = match first {
+            Some(b'[') => BATCH,
+            _ => STRUCTURED,
+        };
+        let request = self
+            .post(&["buses", bus, "events"])?
+            .header("content-type", content_type)
+            .body(json);
+        let body: AcceptedBody = self.send(request).await?;
+        Ok(body.accepted)
+    }
+
+    /// One event by its sequence.
+    pub async fn event(&self, bus: &str, sequence: u64) -> Result<Json, ClientError> {
+        self.send(self.get(&["buses", bus, "events", &sequence.to_string()])?)
+            .await
+    }
+
+    /// A page of events: the newest, or those after `filter.after` in ascending order.
+    pub async fn events(&self, bus: &str, filter: &EventFilter) -> Result<Page, ClientError> {
+        let request = self.get_with(&["buses", bus, "events"], &filter.pairs())?;
+        self.send_page(request, "events").await
+    }
+}
+
+/// Buses and rules.
+impl Client {
+    /// Every bus.
+    pub async fn buses(&self) -> Result<Page, ClientError> {
+        self.send_page(self.get(&["buses"])?, "buses").await
+    }
+
+    /// One bus's document and revision.
+    pub async fn bus(&self, bus: &str) -> Result<Versioned, ClientError> {
+        self.send_versioned(self.get(&["buses", bus])?).await
+    }
+
+    /// Creates or replaces a bus with this document.
+    pub async fn put_bus(&self, bus: &str, document: &str) -> Result<Versioned, ClientError> {
+        let request = self.put(&["buses", bus])?.body(document.to_owned());
+        self.send_versioned(request).await
+    }
+
+    /// Deletes a bus.
+    pub async fn delete_bus(&self, bus: &str) -> Result<(), ClientError> {
+        self.send_empty(self.delete(&["buses", bus])?).await
+    }
+
+    /// A page of a bus's rules.
+    pub async fn rules(&self, bus: &str, after: Option<&str>) -> Result<Page, ClientError> {
+        let query: Vec<_> = after
+            .map(|after| ("after", after.to_owned()))
+            .into_iter()
+            .collect();
+        let request = self.get_with(&["buses", bus, "rules"], &query)?;
+        self.send_page(request, "rules").await
+    }
+
+    /// One rule's document and revision.
+    pub async fn rule(&self, bus: &str, rule: &str) -> Result<Versioned, ClientError> {
+        self.send_versioned(self.get(&["buses", bus, "rules", rule])?)
+            .await
+    }
+
+    /// Creates or replaces a rule. With `if_match` (an `ETag` from before) only when nobody has
+    /// changed it since; otherwise the bus answers 412.
+    pub async fn put_rule(
+        &self,
+        bus: &str,
+        rule: &str,
+        document: &str,
+        if_match: Option<&str>,
+    ) -> Result<Versioned, ClientError> {
+        let mut request = self.put(&["buses", bus, "rules", rule])?;
+        if let Some(etag) = if_match {
+            request = request.header("if-match", etag);
+        }
+        self.send_versioned(request.body(document.to_owned())).await
+    }
+
+    /// Deletes a rule; what is still pending for its targets becomes dead letters.
+    pub async fn delete_rule(&self, bus: &str, rule: &str) -> Result<(), ClientError> {
+        self.send_empty(self.delete(&["buses", bus, "rules", rule])?)
+            .await
+    }
+
+    /// Health of one target, where the bus offers it: state, backlog, oldest pending delivery.
+    pub async fn target(&self, bus: &str, rule: &str, target: &str) -> Result<Json, ClientError> {
+        self.send(self.get(&["buses", bus, "rules", rule, "targets", target])?)
+            .await
+    }
+
+    /// Whether an event pattern matches an event (any JSON object), and why.
+    pub async fn test_pattern(
+        &self,
+        pattern: &str,
+        event: &str,
+    ) -> Result<PatternVerdict, ClientError> {
+        let pattern = types::raw("the pattern", pattern)?;
+        let event = types::raw("the event", event)?;
+        let request = self
+            .post(&["patterns", "test"])?
+            .json(&types::PatternQuestion { pattern, event });
+        self.send(request).await
+    }
+}
+
+/// Dead letters.
+impl Client {
+    /// A page of a bus's dead letters, over all its targets or of the one selected.
+    pub async fn dead_letters(
+        &self,
+        bus: &str,
+        target: Option<(&str, &str)>,
+        limit: Option<usize>,
+        after: Option<&str>,
+    ) -> Result<Page, ClientError> {
+        let path = match target {
+            None => vec!["buses", bus, "dead-letters"],
+            Some((rule, target)) => dead_letter_path(bus, rule, target, &[]),
+        };
+        let mut pairs = Vec::new();
+        if let Some(limit) = limit {
+            pairs.push(("limit", limit.to_string()));
+        }
+        if let Some(after) = after {
+            pairs.push(("after", after.to_owned()));
+        }
+        self.send_page(self.get_with(&path, &pairs)?, "dead_letters")
+            .await
+    }
+
+    /// One dead letter with its event.
+    pub async fn dead_letter(
+        &self,
+        bus: &str,
+        rule: &str,
+        target: &str,
+        id: &str,
+    ) -> Result<Json, ClientError> {
+        self.send(self.get(&dead_letter_path(bus, rule, target, &[id]))?)
+            .await
+    }
+
+    /// Deletes one dead letter.
+    pub async fn delete_dead_letter(
+        &self,
+        bus: &str,
+        rule: &str,
+        target: &str,
+        id: &str,
+    ) -> Result<(), ClientError> {
+        self.send_empty(self.delete(&dead_letter_path(bus, rule, target, &[id]))?)
+            .await
+    }
+
+    /// Makes dead letters pending again; returns how many.
+    pub async fn redrive(
+        &self,
+        bus: &str,
+        rule: &str,
+        target: &str,
+        selection: &Selection,
+    ) -> Result<u64, ClientError> {
+        self.act(bus, rule, target, "redrive", selection).await
+    }
+
+    /// Deletes dead letters; returns how many.
+    pub async fn purge(
+        &self,
+        bus: &str,
+        rule: &str,
+        target: &str,
+        selection: &Selection,
+    ) -> Result<u64, ClientError> {
+        self.act(bus, rule, target, "purge", selection).await
+    }
+
+    async fn act(
+        &self,
+        bus: &str,
+        rule: &str,
+        target: &str,
+        verb: &str,
+        selection: &Selection,
+    ) -> Result<u64, ClientError> {
+        let request = self
+            .post(&dead_letter_path(bus, rule, target, &[verb]))?
+            // A million dead letters take their time.
+            .timeout(BULK_TIMEOUT)
+            .json(selection);
+        let answer: serde_json::Map<String, serde_json::Value> = self.send(request).await?;
+        // One number is all the answer holds; its key says what was done with the letters.
+        Ok(answer
+            .values()
+            .find_map(serde_json::Value::as_u64)
+            .unwrap_or(0))
+    }
+}
+
+/// Health.
+impl Client {
+    /// Whether the bus accepts events now; the error says why not.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.send_empty(self.get_root("readyz")?).await
+    }
+}
+
+fn dead_letter_path<'a>(
+    bus: &'a str,
+    rule: &'a str,
+    target: &'a str,
+    rest: &[&'a str],
+) -> Vec<&'a str> {
+    let mut path = vec![
+        "buses",
+        bus,
+        "rules",
+        rule,
+        "targets",
+        target,
+        "dead-letters",
+    ];
+    path.extend_from_slice(rest);
+    path
+}
+
+fn convert<E>(event: E) -> Result<Event, ClientError>
+where
+    E: TryInto<Event>,
+    E::Error: std::fmt::Display,
+{
+    event
+        .try_into()
+        .map_err(|error| ClientError::Invalid(format!("not a valid CloudEvent: {error}")))
+}

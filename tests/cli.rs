@@ -1,0 +1,281 @@
+//! Runs the real program: help texts, exit codes, offline rule tests, and a quickstart.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn eventyard(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eventyard"));
+    command.args(args).env("NO_COLOR", "1");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("EVENTYARD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    eventyard(args).output().expect("the program starts")
+}
+
+fn run_with_input(args: &[&str], input: &str) -> Output {
+    let mut child = eventyard(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("standard input is piped");
+    // A program that has its answer already may not read on.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("the program ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn check(output: &Output, exit: i32, stdout: &str, stderr: &str) {
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(exit), "{out}\n{err}");
+    assert!(out.contains(stdout), "not on stdout: {stdout}\n{out}");
+    assert!(err.contains(stderr), "not on stderr: {stderr}\n{err}");
+}
+
+/// A folder with a rule and two events.
+fn files() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("the file is written");
+    };
+    write(
+        "rule.json",
+        r#"{
+  "pattern": { "type": ["order.created"], "data": { "total": [{ "numeric": [">=", 100] }] } },
+  "targets": [{ "id": "billing", "url": "http://127.0.0.1:1/" }]
+}"#,
+    );
+    write(
+        "bad-rule.json",
+        "{\n  \"pattern\": { \"type\": [\"a\"] },\n  \"targts\": []\n}",
+    );
+    write(
+        "large.json",
+        r#"{"type": "order.created", "data": {"total": 120}}"#,
+    );
+    write(
+        "small.json",
+        r#"{"type": "order.created", "data": {"total": 20}}"#,
+    );
+    write("broken.json", "{\n  \"type\": ]\n}");
+    dir
+}
+
+fn path(dir: &tempfile::TempDir, name: &str) -> String {
+    dir.path().join(name).display().to_string()
+}
+
+#[test]
+fn help_shows_examples_and_exit_codes() {
+    check(&run(&["--help"]), 0, "Exit codes:", "");
+    for command in [
+        vec!["serve"],
+        vec!["quickstart"],
+        vec!["send"],
+        vec!["rule", "test"],
+        vec!["dead-letter", "redrive"],
+        vec!["bench"],
+        vec!["doctor"],
+    ] {
+        let mut args = command.clone();
+        args.push("--help");
+        check(&run(&args), 0, "Examples:", "");
+    }
+    check(&run(&["--version"]), 0, env!("CARGO_PKG_VERSION"), "");
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    check(&run(&[]), 2, "", "Usage");
+    check(&run(&["snd"]), 2, "", "similar subcommand");
+    check(&run(&["send"]), 2, "", "--type");
+    check(
+        &run(&["rule", "list", "--url", "localhost:8080"]),
+        2,
+        "",
+        "http://127.0.0.1:8080",
+    );
+}
+
+#[test]
+fn a_bus_that_is_not_there_ends_with_4_and_a_remedy() {
+    // Port 1 of the loopback: nothing listens there.
+    let url = "http://127.0.0.1:1";
+    for command in [
+        vec!["rule", "list", "--url", url],
+        vec!["send", "--type", "a", "--url", url],
+        vec!["event", "get", "1", "--url", url],
+        vec!["health", "--url", url],
+    ] {
+        check(&run(&command), 4, "", "eventyard serve");
+    }
+    check(&run(&["health", "--quiet", "--url", url]), 4, "", "");
+}
+
+#[test]
+fn a_rule_is_tested_without_a_bus() {
+    let dir = files();
+    let rule = path(&dir, "rule.json");
+    let test = |event: &str| run(&["rule", "test", &rule, "--event", &path(&dir, event)]);
+    check(&test("large.json"), 0, "matches", "");
+    check(&test("small.json"), 3, "does not match", "");
+    check(&test("missing.json"), 3, "", "there is no file");
+    let piped = run_with_input(
+        &["rule", "test", &rule, "--event", "-", "--output", "json"],
+        r#"{"type": "order.created", "data": {"total": 100}}"#,
+    );
+    check(&piped, 0, r#"{"matches":true}"#, "");
+    let pattern = run(&[
+        "rule",
+        "test",
+        "--pattern",
+        r#"{"type":[{"prefix":"order."}]}"#,
+        "--event",
+        &path(&dir, "small.json"),
+    ]);
+    check(&pattern, 0, "matches", "");
+}
+
+#[test]
+fn explain_names_the_field_that_failed() {
+    let dir = files();
+    let explain = run(&[
+        "rule",
+        "explain",
+        &path(&dir, "rule.json"),
+        "--event",
+        &path(&dir, "small.json"),
+    ]);
+    check(&explain, 3, "✗ /data/total", "");
+    check(&explain, 3, "✓ /type", "");
+    check(&explain, 3, "20", "");
+}
+
+#[test]
+fn a_bad_rule_shows_file_line_column_and_a_caret() {
+    let dir = files();
+    let output = run(&[
+        "rule",
+        "test",
+        &path(&dir, "bad-rule.json"),
+        "--event",
+        &path(&dir, "large.json"),
+    ]);
+    check(&output, 5, "", "bad-rule.json:3:3");
+    check(&output, 5, "", "did you mean `targets`?");
+    check(&output, 5, "", "3 |   \"targts\": []\n  |   ^");
+    let pattern = run(&[
+        "rule",
+        "test",
+        "--pattern",
+        r#"{"type":"a"}"#,
+        "--event",
+        &path(&dir, "large.json"),
+    ]);
+    check(&pattern, 5, "", "--pattern:1:9");
+    let event = run(&[
+        "rule",
+        "test",
+        &path(&dir, "rule.json"),
+        "--event",
+        &path(&dir, "broken.json"),
+    ]);
+    check(&event, 5, "", "broken.json:2:11");
+}
+
+#[test]
+fn every_rule_file_is_checked_before_anything_is_sent() {
+    let dir = files();
+    let (good, bad) = (path(&dir, "rule.json"), path(&dir, "bad-rule.json"));
+    check(
+        &run(&["rule", "apply", "--dry-run", &good]),
+        0,
+        "default/rule",
+        "",
+    );
+    // The bus is not there; the bad file is found first.
+    let url = "http://127.0.0.1:1";
+    check(
+        &run(&["rule", "apply", &good, &bad, "--url", url]),
+        5,
+        "",
+        "targts",
+    );
+    check(
+        &run(&["rule", "apply", &good, "--url", url]),
+        4,
+        "",
+        "eventyard serve",
+    );
+}
+
+#[test]
+fn the_configuration_shows_where_each_value_comes_from() {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let output = eventyard(&["config", "show", "--grace", "3s"])
+        .current_dir(dir.path())
+        .env("EVENTYARD_LISTEN", "127.0.0.1:9")
+        .output()
+        .expect("the program starts");
+    check(&output, 0, "EVENTYARD_LISTEN", "");
+    check(&output, 0, "--grace", "");
+    check(&output, 0, "default", "");
+}
+
+#[test]
+fn doctor_is_content_with_an_empty_folder_and_not_with_a_bad_rule() {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let doctor = |dir: &Path| {
+        eventyard(&["doctor", "--listen", "127.0.0.1:0"])
+            .current_dir(dir)
+            .output()
+            .expect("the program starts")
+    };
+    check(&doctor(dir.path()), 0, "ok", "");
+    let rules = dir.path().join("rules/default");
+    std::fs::create_dir_all(&rules).expect("the folder is made");
+    std::fs::write(rules.join("bad.json"), "{").expect("the file is written");
+    check(&doctor(dir.path()), 1, "bad.json:1:", "");
+}
+
+#[test]
+fn completions_name_the_subcommands() {
+    for shell in ["bash", "zsh", "fish"] {
+        check(&run(&["completions", shell]), 0, "dead-letter", "");
+    }
+}
+
+#[test]
+fn quickstart_shows_events_rules_and_deliveries() {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let output = eventyard(&["quickstart", "--once", "--port", "18080"])
+        .current_dir(dir.path())
+        .output()
+        .expect("the program starts");
+    let out = text(&output.stdout);
+    check(&output, 0, "event in", "");
+    check(&output, 0, "large-orders matches", "");
+    check(&output, 0, "POST /billing", "");
+    check(&output, 0, "none matches", "");
+    assert!(
+        !out.contains('\u{1b}'),
+        "output that is no terminal's is plain"
+    );
+    let left: Vec<_> = std::fs::read_dir(dir.path().join("data"))
+        .expect("the folder was made")
+        .collect();
+    assert!(left.is_empty(), "quickstart cleans up after itself");
+}

@@ -1,0 +1,17 @@
+//! The bus from outside: everything here goes over HTTP to a whole bus in this process.
+
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
+#[path = "../harness/mod.rs"]
+#[allow(dead_code, reason = "a harness offers more than one test binary uses")]
+mod harness;
+
+mod dead_letters;
+mod delivery;
+mod drain;
+mod events;
+mod health;
+mod limits;
+mod patterns;
+mod publish;
+mod rules;

@@ -134,7 +134,7 @@ impl Block {
                 BusName::new(std::str::from_utf8(name).ok()?).ok()
             })
             .collect::<Option<Vec<_>>>()?;
-        if bytes.len() % ENTRY_BYTES != 0 {
+        if !bytes.len().is_multiple_of(ENTRY_BYTES) {
             return None;
         }
         let entries = bytes
@@ -198,7 +198,7 @@ mod tests {
     fn broken_bytes_are_no_block() {
         let bytes = block(3, 2).encode();
         for cut in 0..bytes.len() {
-            if (bytes.len() - cut) % ENTRY_BYTES != 0 {
+            if !(bytes.len() - cut).is_multiple_of(ENTRY_BYTES) {
                 assert_eq!(Block::decode(&bytes[..cut]), None, "cut at {cut}");
             }
         }

@@ -114,6 +114,10 @@ impl Handle {
             (Some(disk), Some(memory)) => Some(disk.min(memory)),
             (disk, memory) => disk.or(memory),
         };
+        if status.in_flight + status.ready + status.parked + status.backlogged == 0 {
+            // What the last survey saw has been settled since.
+            status.oldest_pending = None;
+        }
         status
     }
 

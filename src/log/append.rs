@@ -124,10 +124,41 @@ fn queue(
         });
         return Ok((None, appended.collect()));
     }
-    let ticket = shared.journal.submit(fresh).map_err(QueueError::Append)?;
-    let mut next = ticket.first;
-    let mut appended: Vec<Appended> = Vec::with_capacity(events.len());
-    for verdict in verdicts.iter() {
+    let durable_through = shared.journal.durable_through();
+    let (ticket, appended) = shared.tail.push_submitted(
+        || {
+            let ticket = shared.journal.submit(fresh).map_err(QueueError::Append)?;
+            let appended = number(verdicts, ticket.first);
+            let logged = events
+                .iter()
+                .zip(&appended)
+                .filter(|(_, one)| !one.duplicate);
+            let logged = logged.map(|(event, one)| {
+                Arc::new(LoggedEvent {
+                    sequence: one.sequence,
+                    time: ticket.time,
+                    bus: bus.clone(),
+                    event: event.clone(),
+                })
+            });
+            let logged = logged.collect();
+            Ok(((ticket, appended), logged))
+        },
+        durable_through,
+    )?;
+    for (hash, one) in hashes.iter().zip(&appended) {
+        if !one.duplicate {
+            dedup.insert(*hash, one.sequence);
+        }
+    }
+    Ok((Some(ticket), appended))
+}
+
+/// What each event of an append is answered with; the new ones are numbered from `first` on.
+fn number(verdicts: &[Verdict], first: Sequence) -> Vec<Appended> {
+    let mut next = first;
+    let mut appended: Vec<Appended> = Vec::with_capacity(verdicts.len());
+    for verdict in verdicts {
         appended.push(match verdict {
             Verdict::New | Verdict::NewDespite(_) => {
                 next += 1;
@@ -146,27 +177,7 @@ fn queue(
             },
         });
     }
-    for (hash, one) in hashes.iter().zip(&appended) {
-        if !one.duplicate {
-            dedup.insert(*hash, one.sequence);
-        }
-    }
-    let logged = events
-        .iter()
-        .zip(&appended)
-        .filter(|(_, one)| !one.duplicate);
-    shared.tail.push(
-        logged.map(|(event, one)| {
-            Arc::new(LoggedEvent {
-                sequence: one.sequence,
-                time: ticket.time,
-                bus: bus.clone(),
-                event: event.clone(),
-            })
-        }),
-        shared.journal.durable_through(),
-    );
-    Ok((Some(ticket), appended))
+    appended
 }
 
 /// Reads the event that a hash names and compares.

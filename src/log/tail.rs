@@ -44,13 +44,16 @@ impl Tail {
         }
     }
 
-    /// Adds events in log order; forgets the oldest that are on disk when there are too many.
-    pub(super) fn push(
+    /// Queues events through `submit` and adds what it gives, in log order; forgets the oldest that
+    /// are on disk when there are too many. Both are one step for readers: otherwise the writer
+    /// might have an event on disk before it is here, and who follows the log would pass it by.
+    pub(super) fn push_submitted<T, E>(
         &self,
-        events: impl Iterator<Item = Arc<LoggedEvent>>,
+        submit: impl FnOnce() -> Result<(T, Vec<Arc<LoggedEvent>>), E>,
         durable_through: Sequence,
-    ) {
+    ) -> Result<T, E> {
         let mut guard = self.inner.write();
+        let (submitted, events) = submit()?;
         let inner = &mut *guard;
         for logged in events {
             inner.bytes += cost(&logged);
@@ -66,6 +69,7 @@ impl Tail {
                 _ => break,
             }
         }
+        Ok(submitted)
     }
 
     /// One event, on disk or not.

@@ -206,6 +206,46 @@ async fn of_many_at_once_one_is_first() {
     assert_eq!((firsts, sequences.len()), (1, 1));
 }
 
+/// The writer may have an event on disk before its append goes on; a follower (the router) that
+/// believes an empty page must not have passed it by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_follower_passes_no_event_by() {
+    const EVENTS: usize = 100;
+    const APPENDS: usize = 40;
+    // A disk that flushes at once leaves an append the least time.
+    let (disk, _simulation) = Disk::simulated();
+    let test = TestLog::open_in(tempfile::tempdir().unwrap(), disk);
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..4 {
+        let log = test.log.clone();
+        tasks.spawn(async move {
+            for append in 0..APPENDS {
+                let events = (0..EVENTS)
+                    .map(|n| event(&format!("{task}-{append}-{n}"), 10))
+                    .collect();
+                log.append(&bus(), events, WINDOW).await.unwrap();
+            }
+        });
+    }
+    let (mut cursor, mut followed) = (0, 0);
+    loop {
+        let is_over = tasks.is_empty();
+        let durable = test.log.durable_through();
+        let events = test.log.read_after(cursor, 1_000).await.unwrap();
+        followed += events.len();
+        match events.last() {
+            Some(last) => cursor = last.sequence,
+            None if is_over => break,
+            None => cursor = cursor.max(durable),
+        }
+        while let Some(done) = tasks.try_join_next() {
+            done.unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(followed, 4 * APPENDS * EVENTS);
+}
+
 #[tokio::test]
 async fn state_folds_to_the_same_views_from_the_journal_alone() {
     let mut test = TestLog::open();

@@ -198,9 +198,9 @@ async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<L
 /// Makes the bus hold what the folder describes; one bad file refuses the whole folder.
 async fn ensure(rules: &Rules, dir: &Path) -> anyhow::Result<()> {
     let report = rules.ensure(read_folder(dir)?).await?;
-    tracing::info!(folder = %dir.display(), %report, "the rules folder is ensured");
+    tracing::info!(folder = %dir.display(), %report, "the rules folder is applied");
     for (bus, rule) in &report.extra {
-        tracing::debug!(%bus, %rule, "no file describes this rule; it stays");
+        tracing::info!(%bus, %rule, "no file describes this rule; it stays until it is deleted over the API");
     }
     Ok(())
 }

@@ -260,4 +260,5 @@ pub const BODIES_BYTES: usize = 256 * 1024 * 1024;
 /// has to act first.
 pub const RETRY_AFTER_FULL_SECONDS: u32 = 10;
 
+/// Bytes of the headers that a rule adds to one target's deliveries: receivers take 8 KiB in all.
 pub const TARGET_HEADER_BYTES: usize = 4 * 1024;

@@ -6,6 +6,7 @@ use super::exit::{Exit, Failure};
 use super::output::note;
 use crate::app::{App, Running};
 use crate::config::{self, Flags};
+use crate::rule::FolderError;
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -29,7 +30,14 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let loaded = config::load(&args.flags).map_err(|error| Failure::invalid(error.to_string()))?;
-    let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
+    let failed = |error: anyhow::Error| {
+        let text = format!("{error:#}");
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        match error.is::<FolderError>() {
+            true => Failure::invalid(text),
+            false => Failure::failed(text),
+        }
+    };
     telemetry::start(&loaded.config.telemetry).map_err(failed)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -55,7 +55,7 @@ impl State {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory cannot be used; the text names it.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// What had been flushed is not whole; the text names segment, offset and remedy.
     #[error("{0}")]

@@ -82,11 +82,14 @@ pub struct Appended {
 /// Why the log did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLogError {
-    #[error("{}: {source}", dir.display())]
+    #[error("{}", dir.display())]
     Dir {
         dir: PathBuf,
         source: std::io::Error,
     },
+    /// Nothing in the directory was touched.
+    #[error("another bus uses this folder; stop it, or name another with --data-dir")]
+    InUse,
     #[error(transparent)]
     Journal(#[from] OpenError),
     #[error("the keyed view cannot be built: {0}")]
@@ -134,6 +137,8 @@ impl Log {
             dir: config.dir.clone(),
             source,
         })?;
+        // Before anything is looked at: what a running bus holds open looks damaged from outside.
+        let lock = lock(&config.dir)?;
         let view_failed = |error: StoreError| OpenLogError::View(error.to_string());
         let new_key = HashKey::random();
         let open_view = || follow::open_view(&config.view_dir(), config.cache_bytes, new_key);
@@ -166,6 +171,7 @@ impl Log {
             shared: Arc::new(Shared::new(Beginning {
                 config,
                 clock,
+                lock,
                 journal,
                 view,
                 applied,
@@ -475,6 +481,23 @@ impl Log {
             }
         }
         self.shared.view.store(None);
+        if let Err(error) = self.shared.lock.unlock() {
+            tracing::warn!(%error, "the data directory could not be unlocked");
+        }
+    }
+}
+
+/// Takes the data directory for this process.
+fn lock(dir: &std::path::Path) -> Result<std::fs::File, OpenLogError> {
+    let failed = |source| OpenLogError::Dir {
+        dir: dir.to_owned(),
+        source,
+    };
+    let lock = std::fs::File::create(dir.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenLogError::InUse),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

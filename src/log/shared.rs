@@ -1,6 +1,7 @@
 //! What the log's threads and handles share.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) catch_up: Mutex<Option<CatchUp>>,
     pub(super) read_ahead: Mutex<ReadAhead>,
     pub(super) trimming: Mutex<()>,
+    /// Held as long as the log is open.
+    pub(super) lock: File,
     pub(super) stopping: AtomicBool,
 }
 
@@ -45,6 +48,7 @@ pub(super) struct Shared {
 pub(super) struct Beginning {
     pub(super) config: Config,
     pub(super) clock: Clock,
+    pub(super) lock: File,
     pub(super) journal: Journal,
     pub(super) view: View,
     pub(super) applied: Applied,
@@ -56,6 +60,7 @@ impl Shared {
         let Beginning {
             config,
             clock,
+            lock,
             journal,
             view,
             applied,
@@ -77,6 +82,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             config,
             clock,
+            lock,
             journal,
         }
     }

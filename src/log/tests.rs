@@ -164,6 +164,17 @@ async fn what_is_appended_reads_back_in_order_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_second_start_beside_a_running_one_is_refused_and_touches_nothing() {
+    let test = TestLog::open();
+    test.publish("a").await;
+    let again = Log::open(config(test.dir.path()), Disk::real(), test.clock.clone());
+    assert!(matches!(again, Err(OpenLogError::InUse)));
+    assert!(!test.dir.path().join("view.set-aside").exists());
+    let test = test.reopen(|_| {});
+    assert!(test.publish("a").await.duplicate);
+}
+
+#[tokio::test]
 async fn a_duplicate_answers_with_the_first_ones_sequence() {
     let test = TestLog::open();
     let first = test.publish("a").await;

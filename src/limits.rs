@@ -58,6 +58,13 @@ pub const RULES: usize = 1_000_000;
 /// Bytes of journal groups waiting for the writer; beyond it publishing answers 503.
 pub const JOURNAL_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Groups of one write from which on the writer takes it that more are coming.
+pub const JOURNAL_COMPANY: usize = 4;
+
+/// How long the writer then waits for them: longer than a flush of a good disk saves nothing more,
+/// and publishers wait for it.
+pub const JOURNAL_COMPANY_WAIT: Duration = Duration::from_micros(500);
+
 /// Largest write between two flushes: bounds the latency that one large batch adds to others.
 pub const JOURNAL_WRITE_BYTES: usize = 4 * 1024 * 1024;
 

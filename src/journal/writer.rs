@@ -58,7 +58,13 @@ impl Writer {
     pub(super) fn run(mut self) {
         loop {
             let done = match self.next_step() {
-                Step::Write(groups) => self.write(&groups),
+                Step::Write(groups) => self.write(&groups).inspect(|()| {
+                    // Many came at once: more are on their way, and one flush serves them all.
+                    // Without the wait, two cores spend their time on small flushes and wake-ups.
+                    if groups.len() >= limits::JOURNAL_COMPANY {
+                        std::thread::sleep(limits::JOURNAL_COMPANY_WAIT);
+                    }
+                }),
                 Step::Roll(next) => self.roll(next),
                 Step::Stop => return,
             };

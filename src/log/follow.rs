@@ -19,6 +19,13 @@ const FRAMES_PER_BATCH: usize = 4_096;
 /// Frames folded between two checkpoints of a long catch-up.
 const FRAMES_PER_CHECKPOINT: usize = 262_144;
 
+/// So many frames at one look mean that more are on their way.
+const BUSY_FRAMES: usize = 8;
+
+/// Under load the view looks at the journal this seldom: each look costs a wake-up, and nobody who
+/// needs the view notices.
+const BUSY_REST: Duration = Duration::from_millis(2);
+
 /// How long a rebuild that failed waits before it is tried again.
 const REBUILD_AFTER: Duration = Duration::from_secs(2);
 
@@ -129,6 +136,9 @@ fn follow(shared: &Shared, view: &View, applied: Applied) -> Result<(), FollowEr
         }
         if stops && folded == 0 {
             return Ok(());
+        }
+        if folded >= BUSY_FRAMES {
+            std::thread::park_timeout(BUSY_REST);
         }
         let patience = if is_dirty {
             CHECKPOINT_EVERY.saturating_sub(checkpointed.elapsed())

@@ -76,7 +76,7 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
 
 /// Deliveries waiting in memory for one target; more are parked on disk in bulk.
-pub const LANE_READY: usize = 1_024;
+pub const LANE_READY: usize = 4_096;
 
 /// Deliveries of one bulk-parked chunk: one small frame and one small record on disk.
 pub const BACKLOG_CHUNK: usize = 512;
@@ -184,8 +184,9 @@ pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
 /// shorter.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Idle connections kept to one target: as many as the default concurrency uses, twice.
-pub const IDLE_CONNECTIONS_PER_TARGET: usize = 64;
+/// Idle connections kept to one target: as many as it may have used at once. Events come in waves,
+/// and between two a target with fewer would lose connections that the next wave opens again.
+pub const IDLE_CONNECTIONS_PER_TARGET: usize = TARGET_CONCURRENCY;
 
 /// How long an idle connection to a target is kept: below the 60 seconds after which common
 /// servers and load balancers close it themselves, which races with the next delivery.

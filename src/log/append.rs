@@ -43,8 +43,15 @@ pub(super) async fn append(
         .collect();
     let frames: Vec<NewFrame> = events.iter().map(|event| event_frame(bus, event)).collect();
     let mut verdicts = vec![Verdict::New; events.len()];
+    let append = Append {
+        bus,
+        events: &events,
+        hashes: &hashes,
+        frames: &frames,
+        looks_for_repeats: !window.is_zero(),
+    };
     loop {
-        match queue(shared, bus, &events, &hashes, &frames, &mut verdicts) {
+        match queue(shared, &append, &mut verdicts) {
             Ok((ticket, appended)) => {
                 if let Some(ticket) = ticket {
                     shared.journal.durable(ticket.last).await?;
@@ -68,21 +75,35 @@ enum QueueError {
     Unverified(Unverified),
 }
 
+/// What one call wants to append; the slices go side by side.
+struct Append<'a> {
+    bus: &'a BusName,
+    events: &'a [Event],
+    hashes: &'a [u64],
+    frames: &'a [NewFrame],
+    /// False on a bus whose window is zero.
+    looks_for_repeats: bool,
+}
+
 /// Queues what is new, under the lock that makes "seen before" and "queued" one step.
 fn queue(
     shared: &Shared,
-    bus: &BusName,
-    events: &[Event],
-    hashes: &[u64],
-    frames: &[NewFrame],
+    append: &Append<'_>,
     verdicts: &mut [Verdict],
 ) -> Result<(Option<Ticket>, Vec<Appended>), QueueError> {
+    let Append {
+        bus,
+        events,
+        hashes,
+        frames,
+        looks_for_repeats,
+    } = *append;
     let mut dedup = shared.dedup.lock();
     let mut within = std::collections::HashMap::new();
     for (at, hash) in hashes.iter().enumerate() {
         let candidate = dedup
             .candidate(*hash)
-            .filter(|sequence| !shared.journal.is_lost(*sequence));
+            .filter(|sequence| looks_for_repeats && !shared.journal.is_lost(*sequence));
         match (candidate, verdicts[at]) {
             (None, _) => verdicts[at] = Verdict::New,
             (Some(candidate), Verdict::NewDespite(known) | Verdict::DuplicateOf(known))
@@ -94,7 +115,8 @@ fn queue(
                 }));
             }
         }
-        if hashes.len() > 1 && !matches!(verdicts[at], Verdict::DuplicateOf(_)) {
+        if looks_for_repeats && hashes.len() > 1 && !matches!(verdicts[at], Verdict::DuplicateOf(_))
+        {
             let same = |earlier: &usize| {
                 events[*earlier].id() == events[at].id()
                     && events[*earlier].source() == events[at].source()

@@ -191,6 +191,14 @@ async fn a_duplicate_answers_with_the_first_ones_sequence() {
     assert_eq!(test.publish("a").await, again);
     let test = test.reopen(remove_view);
     assert_eq!(test.publish("a").await, again);
+    // A window of nothing looks for nothing.
+    let twice = vec![event("c", 1), event("c", 1)];
+    let appended = test
+        .log
+        .append(&bus(), twice, Duration::ZERO)
+        .await
+        .unwrap();
+    assert!(appended.iter().all(|one| !one.duplicate));
     // Another bus is another world, and the window ends.
     let other = BusName::new("other").unwrap();
     let elsewhere = test.log.append(&other, vec![event("a", 1)], WINDOW).await;

@@ -15,7 +15,7 @@
 //! `fdatasync` passes. That is what the journal's own tests on a simulated disk are for, and
 //! `.ci/power-cut.sh` on a real file system.
 //!
-//! `EVENTYARD_CRASH_ROUNDS` sets the number of kills (default 60), `EVENTYARD_SEED` the seed, which
+//! `EVENTYARD_CRASH_ROUNDS` sets the number of kills (default 55), `EVENTYARD_SEED` the seed, which
 //! decides all but the timing.
 
 #![allow(
@@ -49,8 +49,8 @@ use life::{End, Life};
 
 const PUBLISHERS: u64 = 8;
 /// Most events that are acknowledged in one life.
-const LONGEST_LIFE: u64 = 400;
-const ROUNDS: u32 = 60;
+const LONGEST_LIFE: u64 = 250;
+const ROUNDS: u32 = 55;
 /// How long the last deliveries may stand still: longer than any back-off of the rules, and than a
 /// breaker stays open.
 const STANDSTILL: Duration = Duration::from_secs(20);

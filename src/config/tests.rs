@@ -1,3 +1,5 @@
+//! The configuration: what wins over what, and what an error says.
+
 use clap::{Args, FromArgMatches};
 
 use super::*;

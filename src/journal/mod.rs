@@ -287,6 +287,7 @@ fn prepare_open(
             next_sequence: recovered.last + 1,
             last_time: recovered.last_time,
             state: State::Writable,
+            failure: None,
             closing: false,
             writer_done: false,
             next_segment: match recovered.ready {

@@ -39,6 +39,8 @@ pub(super) struct Desk {
     pub(super) next_sequence: Sequence,
     pub(super) last_time: Timestamp,
     pub(super) state: State,
+    /// What another thread found broken; the writer ends the journal over it.
+    pub(super) failure: Option<String>,
     pub(super) closing: bool,
     pub(super) writer_done: bool,
     pub(super) next_segment: NextSegment,
@@ -82,6 +84,9 @@ impl Shared {
         let mut desk = self.desk.lock();
         if let Some(refusal) = desk.state.refusal() {
             return Err(refusal);
+        }
+        if let Some(text) = &desk.failure {
+            return Err(AppendError::Failed(text.clone()));
         }
         if desk.closing {
             return Err(AppendError::Closed);
@@ -134,9 +139,19 @@ impl Shared {
         self.progress.announce_state(state);
     }
 
-    /// The disk cannot be trusted any more: nothing is written from here on. A failed flush is
-    /// never repeated, since the kernel may have dropped the bytes and call the next one a success.
+    /// Tells the writer that the disk cannot be trusted any more. Nothing is taken from here on;
+    /// the state follows when the writer has announced the batch that it may be writing, so that
+    /// nothing becomes durable in a journal that is said to have failed.
     pub(super) fn fail(&self, text: String) {
+        let mut desk = self.desk.lock();
+        desk.failure.get_or_insert(text);
+        drop(desk);
+        self.work.notify_all();
+    }
+
+    /// The writer's last word: nothing is written from here on. A failed flush is never repeated,
+    /// since the kernel may have dropped the bytes and call the next one a success.
+    pub(super) fn end(&self, text: String) {
         let mut desk = self.desk.lock();
         if matches!(desk.state, State::Failed(_) | State::Closed) {
             return;
@@ -146,7 +161,6 @@ impl Shared {
         desk.queued_bytes = 0;
         self.set_state(&mut desk, State::Failed(text));
         drop(desk);
-        self.work.notify_all();
         self.prepare.notify_all();
     }
 

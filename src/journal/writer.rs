@@ -38,6 +38,7 @@ pub(super) struct Writer {
 enum Step {
     Write(Vec<Group>),
     Roll(Segment),
+    Fail(String),
     Stop,
 }
 
@@ -66,10 +67,11 @@ impl Writer {
                     }
                 }),
                 Step::Roll(next) => self.roll(next),
+                Step::Fail(error) => Err(error),
                 Step::Stop => return,
             };
             if let Err(error) = done {
-                self.shared.fail(error);
+                self.shared.end(error);
                 return;
             }
         }
@@ -79,8 +81,8 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut desk = shared.desk.lock();
         loop {
-            if matches!(desk.state, State::Failed(_)) {
-                return Step::Stop;
+            if let Some(text) = &desk.failure {
+                return Step::Fail(text.clone());
             }
             let ready = matches!(desk.next_segment, NextSegment::Ready(_));
             if ready && matches!(desk.state, State::Full(_)) {
@@ -212,7 +214,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.shared.fail("the writer thread panicked".to_owned());
+            self.shared.end("the writer thread panicked".to_owned());
         }
         let mut desk = self.shared.desk.lock();
         desk.writer_done = true;

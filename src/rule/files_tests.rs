@@ -259,3 +259,27 @@ async fn a_change_of_the_folder_is_applied_and_a_bad_one_is_not() {
     assert_eq!(rules.rules(&default).unwrap().len(), 2, "the old set stays");
     watch.drain().await;
 }
+
+#[tokio::test]
+async fn a_folder_that_is_created_later_is_seen() {
+    let (data, dir) = (tempfile::tempdir().unwrap(), folder(&[]));
+    let rules = rules(data.path());
+    let later = dir.path().join("rules");
+    let watch = FolderWatch::start(rules.clone(), later.clone());
+    // Answered once the watch stands.
+    watch.reload().await.unwrap();
+
+    for (name, count) in [("default/a.json", 1), ("default/b.json", 2)] {
+        let mut changes = rules.changes();
+        write(&later, name, GOOD);
+        tokio::time::timeout(Duration::from_secs(20), changes.changed())
+            .await
+            .unwrap()
+            .unwrap();
+        let default = BusName::default_bus();
+        assert_eq!(rules.rules(&default).unwrap().len(), count);
+        // Away with all of it, and there again.
+        std::fs::rename(&later, dir.path().join(format!("old-{count}"))).unwrap();
+    }
+    watch.drain().await;
+}

@@ -35,8 +35,8 @@ pub struct FolderWatch {
 const MOST_RESTS: u32 = 10;
 
 impl FolderWatch {
-    /// Starts to watch. Where the system cannot watch the folder (it does not exist, or there are no
-    /// watches left) this is logged, and [`FolderWatch::reload`] still works.
+    /// Starts to watch, also for a folder that does not exist yet. Where the system cannot watch (no
+    /// watches are left) this is logged, and [`FolderWatch::reload`] still works.
     #[must_use]
     pub fn start(rules: Rules, folder: PathBuf) -> FolderWatch {
         let (requests, asked) = mpsc::channel(8);
@@ -68,8 +68,9 @@ async fn run(
 ) {
     // One signal waiting says it all.
     let (signal, mut changed) = mpsc::channel::<()>(1);
-    let mut watcher = watcher(signal);
-    watch(watcher.as_mut(), &folder);
+    let watched = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
+    let mut watcher = watcher(signal, watched.clone());
+    watch(watcher.as_mut(), &watched);
     loop {
         let answer = tokio::select! {
             request = asked.recv() => match request {
@@ -82,7 +83,7 @@ async fn run(
             }
         };
         // The folder may be a new one under the old name.
-        watch(watcher.as_mut(), &folder);
+        watch(watcher.as_mut(), &watched);
         let outcome = reload(&rules, &folder).await;
         show(&folder, &outcome);
         if let Some(answer) = answer {
@@ -104,11 +105,9 @@ async fn rest(changed: &mut mpsc::Receiver<()>) {
     }
 }
 
-fn watcher(signal: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+fn watcher(signal: mpsc::Sender<()>, folder: PathBuf) -> Option<RecommendedWatcher> {
     let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the folder makes access events: following those would never end.
-        let matters = event.map_or(true, |event| !matches!(event.kind, EventKind::Access(_)));
-        if matters {
+        if event.map_or(true, |event| matters(&event, &folder)) {
             // Full means that a signal waits already.
             let _ = signal.try_send(());
         }
@@ -122,10 +121,25 @@ fn watcher(signal: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     }
 }
 
+fn matters(event: &notify::Event, folder: &Path) -> bool {
+    // Reading the folder makes access events: following those would never end. The folder beside it
+    // may be where our own log is written.
+    let is_inside = |path: &PathBuf| path.starts_with(folder);
+    let is_access = matches!(event.kind, EventKind::Access(_));
+    !is_access && (event.paths.is_empty() || event.paths.iter().any(is_inside))
+}
+
+/// Watches all below the folder, and where it stands: it may be created, removed or replaced.
 fn watch(watcher: Option<&mut RecommendedWatcher>, folder: &Path) {
-    if let Some(watcher) = watcher
-        && let Err(error) = watcher.watch(folder, RecursiveMode::Recursive)
-    {
+    let Some(watcher) = watcher else { return };
+    let place = folder.parent().unwrap_or(folder);
+    let watched = watcher.watch(place, RecursiveMode::NonRecursive);
+    let watched = watched.and_then(|()| match watcher.watch(folder, RecursiveMode::Recursive) {
+        // Its creation will be seen.
+        Err(_) if !folder.exists() => Ok(()),
+        watched => watched,
+    });
+    if let Err(error) = watched {
         tracing::warn!(
             folder = %folder.display(), %error,
             "changes of the rules folder are not seen; reload it by SIGHUP"

@@ -11,7 +11,7 @@ pub(crate) use bus::{Answer, TestBus, send};
 pub(crate) use target::{Reply, TestTarget};
 
 /// How long a test waits for what must come: far above what it takes, even on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Polls until `check` gives something, and returns it; panics with `what` at the deadline.
 #[track_caller]

@@ -178,6 +178,7 @@ impl Running {
         for error in &errors {
             tracing::warn!(%error, "while draining");
         }
+        tracing::info!("the bus has stopped");
         match errors.into_iter().next() {
             None => Ok(()),
             Some(error) => Err(error.into()),

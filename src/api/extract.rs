@@ -52,7 +52,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Place {
             Ok(Path(place)) => Ok(place),
             Err(rejection) => Err(Problem::malformed(format!(
                 "The path is wrong: {}.",
-                rejection.body_text()
+                reason(&rejection.body_text())
             ))),
         }
     }
@@ -69,10 +69,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
             Ok(Query(filter)) => Ok(Self(filter)),
             Err(rejection) => Err(Problem::malformed(format!(
                 "The query is wrong: {}.",
-                rejection.body_text()
+                reason(&rejection.body_text())
             ))),
         }
     }
+}
+
+/// What is left of axum's text without its own opening.
+fn reason(text: &str) -> &str {
+    let openings = ["Invalid URL: ", "Failed to deserialize query string: "];
+    let rest = openings
+        .iter()
+        .find_map(|opening| text.strip_prefix(opening));
+    rest.unwrap_or(text)
 }
 
 /// Where a list goes on, and how much of it is wanted.

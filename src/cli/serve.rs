@@ -49,9 +49,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         tokio::select! {
             () = stop.received() => break None,
             _ = hangup.recv() => {
-                if let Err(error) = running.reload().await {
-                    tracing::error!("the rules stay as they were:\n{error:#}");
-                }
+                // What came of it is in the log already.
+                let _ = running.reload().await;
             }
             error = running.failed() => break Some(error),
         }

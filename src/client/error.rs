@@ -89,7 +89,9 @@ impl fmt::Display for Problem {
         if let Some(detail) = &self.detail {
             write!(f, "\n  {detail}")?;
         }
-        for place in &self.errors {
+        // Where there is one place only, the bus's detail may be the place's.
+        let is_said = |place: &&ProblemPlace| self.detail.as_ref() == Some(&place.detail);
+        for place in self.errors.iter().filter(|place| !is_said(place)) {
             let pointer = if place.pointer.is_empty() {
                 "(whole document)"
             } else {
@@ -119,6 +121,19 @@ mod tests {
         assert_eq!(
             problem.to_string(),
             "Invalid rule (422)\n  The rule was not put.\n  at /pattern/type: is a string, an array is needed\n  at (whole document): no targets"
+        );
+    }
+
+    #[test]
+    fn a_place_that_the_detail_has_told_is_not_told_again() {
+        let problem: Problem = serde_json::from_str(
+            r#"{"title":"Not a valid CloudEvent","status":400,"detail":"`/id`: it is empty",
+                "errors":[{"pointer":"/id","detail":"`/id`: it is empty"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            problem.to_string(),
+            "Not a valid CloudEvent (400)\n  `/id`: it is empty"
         );
     }
 

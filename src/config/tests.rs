@@ -92,6 +92,17 @@ fn a_bad_value_says_what_is_wanted_and_where_it_stands() {
 }
 
 #[test]
+fn a_mistyped_level_is_no_silence() {
+    let with_level = |level| load_from(&Flags::default().with("log_level", level), &[]);
+    for level in ["warn", "INFO", "off", "info,eventyard::delivery=debug"] {
+        assert_eq!(with_level(level).unwrap().config.telemetry.level, level);
+    }
+    let error = with_level("warn,inof").unwrap_err().to_string();
+    assert!(error.contains("\"inof\" is no level"), "{error}");
+    with_level("eventyard=loud").unwrap_err();
+}
+
+#[test]
 fn a_named_rules_folder_must_exist() {
     let flags = Flags::default().with("rules_dir", "no/such/folder");
     let error = load_from(&flags, &[]).unwrap_err();

@@ -116,5 +116,14 @@ async fn a_query_that_is_not_understood_is_refused() {
             .await
             .problem(400);
     }
+    let problem = bus
+        .get("/v1/buses/default/events?limt=1")
+        .await
+        .problem(400);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("The query is wrong: limt: unknown field"),
+        "{detail}"
+    );
     bus.get("/v1/buses/nope/events").await.problem(404);
 }

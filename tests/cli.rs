@@ -249,6 +249,15 @@ fn doctor_is_content_with_an_empty_folder_and_not_with_a_bad_rule() {
     std::fs::create_dir_all(&rules).expect("the folder is made");
     std::fs::write(rules.join("bad.json"), "{").expect("the file is written");
     check(&doctor(dir.path()), 1, "bad.json:1:", "");
+    // Nobody may make a folder there.
+    let unmakeable = [
+        "doctor",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        "/proc/none",
+    ];
+    check(&run(&unmakeable), 1, "/proc cannot be written", "");
 }
 
 #[test]
@@ -274,8 +283,8 @@ fn quickstart_shows_events_rules_and_deliveries() {
         !out.contains('\u{1b}'),
         "output that is no terminal's is plain"
     );
-    let left: Vec<_> = std::fs::read_dir(dir.path().join("data"))
-        .expect("the folder was made")
+    let left: Vec<_> = std::fs::read_dir(dir.path())
+        .expect("the folder is readable")
         .collect();
     assert!(left.is_empty(), "quickstart cleans up after itself");
 }

@@ -114,13 +114,10 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
 /// The checks of the data folder.
 fn data(dir: &Path, cut: bool) -> Vec<Check> {
     if !dir.exists() {
-        return vec![Check::good(
-            "data",
-            format!(
-                "{} is not there yet; the first start makes it",
-                dir.display()
-            ),
-        )];
+        // The first start makes it, where it may.
+        let place = dir.ancestors().find(|place| place.is_dir());
+        let place = place.unwrap_or(Path::new("."));
+        return vec![checks::makeable(dir, place), checks::space(place)];
     }
     vec![
         checks::writable(dir),

@@ -62,19 +62,30 @@ pub(super) fn address(listen: SocketAddr) -> Check {
 }
 
 pub(super) fn writable(dir: &Path) -> Check {
+    let finding = format!("{} can be written and flushed", dir.display());
+    written(dir, finding)
+}
+
+/// The data folder is not there yet; `place` is the nearest folder above it that is.
+pub(super) fn makeable(dir: &Path, place: &Path) -> Check {
+    let finding = format!(
+        "{} is not there yet; the first start makes it",
+        dir.display()
+    );
+    written(place, finding)
+}
+
+fn written(dir: &Path, finding: String) -> Check {
     let probe = dir.join(format!(".doctor-{:08x}", fastrand::u32(..)));
     let written = std::fs::File::create(&probe)
         .and_then(|mut file| file.write_all(b"doctor").and_then(|()| file.sync_all()));
     let _ = std::fs::remove_file(&probe);
     match written {
-        Ok(()) => Check::good(
-            "data",
-            format!("{} can be written and flushed", dir.display()),
-        ),
+        Ok(()) => Check::good("data", finding),
         Err(error) => Check::bad(
             "data",
             format!("{} cannot be written: {error}", dir.display()),
-            "Make room, or give the folder to the user that the bus runs as.",
+            "Make room, or give the folder to the user that the bus runs as; another is named with --data-dir.",
         ),
     }
 }

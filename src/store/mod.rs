@@ -9,11 +9,12 @@
 mod key;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::hash::Hasher;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -22,6 +23,9 @@ pub use key::Key;
 /// sled's segment: a leaf of 17 values of [`VALUE_BYTES`] stays below a quarter of it, because
 /// larger leaves go to side files that sled never syncs.
 const SLED_SEGMENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a store that was dropped may hold its file; a moment, unless the machine is busy.
+const LET_GO_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Largest value, in bytes; see the segment size above.
 pub const VALUE_BYTES: usize = 30 * 1024;
@@ -91,6 +95,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the files cannot be opened or read, sled's panics included.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        wait_until_let_go(dir);
         guarded(|| {
             let db = sled::Config::new()
                 .path(dir)
@@ -248,6 +253,19 @@ pub fn set_aside(dir: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// A thread of sled's pool may hold the file, and with it the lock, for a moment after the store was
+/// dropped. No other process has it: who opens a store has locked the folder that it stands in.
+fn wait_until_let_go(dir: &Path) {
+    let Ok(file) = File::open(dir.join("db")) else {
+        return; // a new store
+    };
+    let deadline = Instant::now() + LET_GO_PATIENCE;
+    // At the deadline sled is left to say what is wrong.
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
@@ -293,6 +311,23 @@ mod tests {
         let pairs = store.range_back(key(10), key(20), 3).unwrap();
         assert_eq!(pairs[0].0, key(19).into_bytes());
         assert_eq!(pairs.len(), 3);
+    }
+
+    #[test]
+    fn a_store_opens_once_the_one_before_has_let_go_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("view");
+        drop(Store::open(&path, 1 << 20).unwrap());
+        // As a thread of sled's pool would that has not ended yet.
+        wait_until_let_go(&path);
+        let held = File::open(path.join("db")).unwrap();
+        held.try_lock().unwrap();
+        let opening = std::thread::spawn(move || Store::open(&path, 1 << 20));
+        for _ in 0..100 {
+            std::thread::yield_now();
+        }
+        drop(held);
+        opening.join().unwrap().unwrap();
     }
 
     /// sled may open what is left of a damaged file. What opens must be a state that once was:

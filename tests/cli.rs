@@ -102,6 +102,7 @@ fn wrong_usage_ends_with_2() {
     check(&run(&[]), 2, "", "Usage");
     check(&run(&["snd"]), 2, "", "similar subcommand");
     check(&run(&["send"]), 2, "", "--type");
+    check(&run(&["dead-letter", "redrive"]), 2, "", "<IDS|--all>");
     check(
         &run(&["rule", "list", "--url", "localhost:8080"]),
         2,

@@ -123,12 +123,13 @@ struct DeleteArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true)))]
 struct WhichArgs {
     /// The dead letters' ids.
-    #[arg(required_unless_present = "all")]
+    #[arg(group = "which")]
     ids: Vec<String>,
     /// All of the target, or of the bus.
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long, group = "which")]
     all: bool,
     #[command(flatten)]
     target: TargetArgs,

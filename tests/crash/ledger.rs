@@ -10,12 +10,18 @@ use super::events::{Kind, Target, checksum, data, id};
 /// may have left the log by its retention.
 const RECENT: usize = 100;
 
+/// With so many bytes of data behind it an event is retained for sure: half of what the rules
+/// folder says, since what the journal holds of an event is more than its data.
+const RETAINED_BYTES: u64 = 2 << 20;
+
 /// Events of one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub(crate) numbers: Vec<usize>,
     /// How often it was sent.
     pub(crate) tries: u32,
+    /// Bytes of data that were sent before it.
+    sent_before: u64,
 }
 
 struct Sent {
@@ -64,7 +70,17 @@ struct State {
     changes: u64,
     changes_covered: u64,
     duplicates: u64,
+    /// Bytes of data sent so far, each try counted.
+    sent_bytes: u64,
     violations: Vec<String>,
+}
+
+impl State {
+    /// Whether events of a request that was sent before and never answered may have left the log by
+    /// its retention, all but those that are pending or dead letters.
+    fn may_be_trimmed(&self, group: &Group) -> bool {
+        self.sent_bytes - group.sent_before > RETAINED_BYTES
+    }
 }
 
 /// Numbers for the closing line.
@@ -114,6 +130,7 @@ impl Ledger {
         Group {
             numbers: (first..first + kinds.len()).collect(),
             tries: 0,
+            sent_before: state.sent_bytes,
         }
     }
 
@@ -134,15 +151,26 @@ impl Ledger {
         state.recent.get(index).map(|number| Group {
             numbers: vec![*number],
             tries: 1,
+            sent_before: state.sent_bytes,
         })
     }
 
     /// Says that a group is about to be sent; gives the kinds and the mark for [`Self::accepted`].
     pub(crate) fn sending(&self, group: &mut Group) -> (Vec<Kind>, u64) {
         group.tries += 1;
-        let mut state = self.state.lock();
+        let state = &mut *self.state.lock();
         for number in &group.numbers {
-            state.sent[*number].tries += 1;
+            let sent = &mut state.sent[*number];
+            sent.tries += 1;
+            state.sent_bytes += sent.checksum >> 32;
+        }
+        if state.may_be_trimmed(group) {
+            // What is gone comes again with another sequence.
+            for ((_, number), delivered) in &mut state.deliveries {
+                if group.numbers.contains(number) {
+                    delivered.webhook_id = None;
+                }
+            }
         }
         let kinds = group.numbers.iter().map(|number| state.sent[*number].kind);
         (kinds.collect(), state.changes)
@@ -162,7 +190,7 @@ impl Ledger {
         let state = &mut *self.state.lock();
         let mut problems = Vec::new();
         let known = answers.iter().filter(|(_, duplicate)| *duplicate).count();
-        if known != 0 && known != answers.len() {
+        if known != 0 && known != answers.len() && !state.may_be_trimmed(group) {
             problems.push(format!(
                 "half a request was kept: {known} of {} events of {:?} were known",
                 answers.len(),

@@ -6,7 +6,7 @@
 //! in its entries rule most blocks and events out of a search; what they do not rule out is read
 //! from the journal and compared, so a hash decides nothing.
 
-use bytes::{Buf, BufMut};
+use serde::{Deserialize, Serialize};
 
 use super::dedup::HashKey;
 use super::name::BusName;
@@ -18,7 +18,9 @@ use crate::store::{Key, VALUE_BYTES};
 /// Events of a full block. A block must stay below [`VALUE_BYTES`].
 pub(super) const BLOCK_ENTRIES: usize = 512;
 
-const ENTRY_BYTES: usize = 8 + 8 + 8 + 8 + 4 + 4 + 4 + 2 + 4;
+/// The most that one entry takes. Most take 27: numbers that ascend are written as their distance
+/// from the entry before, since what the index weighs, sled keeps in memory.
+const ENTRY_BYTES: usize = 6 + 6 + 6 + 20 + 3 + 5;
 
 /// Bytes left for a block's table of buses.
 const BUS_TABLE_BYTES: usize = VALUE_BYTES - BLOCK_ENTRIES * ENTRY_BYTES - 64;
@@ -31,7 +33,7 @@ pub(super) fn block_key(first: Sequence) -> Key {
 }
 
 /// Where one event stands and what it may be found by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Entry {
     pub(super) sequence: Sequence,
     pub(super) position: Position,
@@ -104,59 +106,83 @@ impl Block {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + self.entries.len() * ENTRY_BYTES);
-        out.put_u16(u16::try_from(self.buses.len()).expect("a block has at most 512 buses"));
-        for bus in &self.buses {
-            out.put_u8(u8::try_from(bus.as_str().len()).expect("a name has at most 64 bytes"));
-            out.put_slice(bus.as_str().as_bytes());
-        }
-        for entry in &self.entries {
-            out.put_u64(entry.sequence);
-            out.put_u64(entry.position.0);
-            out.put_u64(entry.time.as_millis());
-            out.put_u64(entry.identity);
-            out.put_u32(entry.id);
-            out.put_u32(entry.kind);
-            out.put_u32(entry.source);
-            out.put_u16(entry.bus);
-            out.put_u32(entry.bytes);
-        }
-        out
+        let mut before = Entry::default();
+        let entries = self.entries.iter().map(|entry| {
+            let stored = StoredEntry {
+                sequence: entry.sequence.wrapping_sub(before.sequence),
+                position: entry.position.0.wrapping_sub(before.position.0),
+                time: entry.time.as_millis().wrapping_sub(before.time.as_millis()),
+                identity: entry.identity.to_be_bytes(),
+                id: entry.id.to_be_bytes(),
+                kind: entry.kind.to_be_bytes(),
+                source: entry.source.to_be_bytes(),
+                bus: entry.bus,
+                bytes: entry.bytes,
+            };
+            before = *entry;
+            stored
+        });
+        let stored = StoredBlock {
+            buses: self.buses.clone(),
+            entries: entries.collect(),
+        };
+        postcard::to_stdvec(&stored).expect("a block holds nothing postcard refuses")
     }
 
     /// Reads a block back; `None` when the bytes are none.
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let buses = (0..bytes.try_get_u16().ok()?)
-            .map(|_| {
-                let length = usize::from(bytes.try_get_u8().ok()?);
-                let (name, rest) = bytes.split_at_checked(length)?;
-                bytes = rest;
-                BusName::new(std::str::from_utf8(name).ok()?).ok()
-            })
-            .collect::<Option<Vec<_>>>()?;
-        if !bytes.len().is_multiple_of(ENTRY_BYTES) {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (stored, rest) = postcard::take_from_bytes::<StoredBlock>(bytes).ok()?;
+        if !rest.is_empty() {
             return None;
         }
-        let entries = bytes
-            .chunks_exact(ENTRY_BYTES)
-            .map(|mut entry| Entry {
-                sequence: entry.get_u64(),
-                position: Position(entry.get_u64()),
-                time: Timestamp::from_millis(entry.get_u64()),
-                identity: entry.get_u64(),
-                id: entry.get_u32(),
-                kind: entry.get_u32(),
-                source: entry.get_u32(),
-                bus: entry.get_u16(),
-                bytes: entry.get_u32(),
-            })
-            .collect::<Vec<_>>();
-        let known = |entry: &Entry| usize::from(entry.bus) < buses.len();
+        let mut before = Entry::default();
+        let entries = stored.entries.into_iter().map(|stored| {
+            let time = before.time.as_millis().wrapping_add(stored.time);
+            before = Entry {
+                sequence: before.sequence.wrapping_add(stored.sequence),
+                position: Position(before.position.0.wrapping_add(stored.position)),
+                time: Timestamp::from_millis(time),
+                identity: u64::from_be_bytes(stored.identity),
+                id: u32::from_be_bytes(stored.id),
+                kind: u32::from_be_bytes(stored.kind),
+                source: u32::from_be_bytes(stored.source),
+                bus: stored.bus,
+                bytes: stored.bytes,
+            };
+            before
+        });
+        let entries: Vec<Entry> = entries.collect();
+        let known = |entry: &Entry| usize::from(entry.bus) < stored.buses.len();
         if !entries.iter().all(known) {
             return None;
         }
-        Some(Self { buses, entries })
+        Some(Self {
+            buses: stored.buses,
+            entries,
+        })
     }
+}
+
+/// A [`Block`] as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredBlock {
+    buses: Vec<BusName>,
+    entries: Vec<StoredEntry>,
+}
+
+/// An [`Entry`] as it is stored. The first three count from the entry before. Hashes are as long as
+/// they are: as numbers of varying length they would mostly be longer.
+#[derive(Serialize, Deserialize)]
+struct StoredEntry {
+    sequence: u64,
+    position: u64,
+    time: u64,
+    identity: [u8; 8],
+    id: [u8; 4],
+    kind: [u8; 4],
+    source: [u8; 4],
+    bus: u16,
+    bytes: u32,
 }
 
 #[cfg(test)]
@@ -195,12 +221,29 @@ mod tests {
     }
 
     #[test]
-    fn broken_bytes_are_no_block() {
-        let bytes = block(3, 2).encode();
-        for cut in 0..bytes.len() {
-            if !(bytes.len() - cut).is_multiple_of(ENTRY_BYTES) {
-                assert_eq!(Block::decode(&bytes[..cut]), None, "cut at {cut}");
-            }
+    fn an_entry_takes_no_more_than_it_may() {
+        let mut wide = block(BLOCK_ENTRIES, 40);
+        for (n, entry) in wide.entries.iter_mut().enumerate() {
+            let n = n as u64;
+            entry.sequence = n << 40;
+            entry.position = Position(n << 40);
+            entry.time = Timestamp::from_millis(n << 40);
+            entry.bytes = u32::MAX;
         }
+        let bytes = wide.encode();
+        assert!(bytes.len() <= VALUE_BYTES, "{}", bytes.len());
+        assert_eq!(Block::decode(&bytes), Some(wide));
+        let usual = block(BLOCK_ENTRIES, 1).encode();
+        assert!(usual.len() < 28 * BLOCK_ENTRIES, "{}", usual.len());
+    }
+
+    #[test]
+    fn broken_bytes_are_no_block() {
+        let mut bytes = block(3, 2).encode();
+        for cut in 0..bytes.len() {
+            assert_eq!(Block::decode(&bytes[..cut]), None, "cut at {cut}");
+        }
+        bytes.push(0);
+        assert_eq!(Block::decode(&bytes), None);
     }
 }

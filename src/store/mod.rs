@@ -20,9 +20,11 @@ use parking_lot::Mutex;
 
 pub use key::Key;
 
-/// sled's segment: a leaf of 17 values of [`VALUE_BYTES`] stays below a quarter of it, because
-/// larger leaves go to side files that sled never syncs.
-const SLED_SEGMENT_BYTES: usize = 16 * 1024 * 1024;
+/// sled's segment, and the size of the write buffers of which sled holds three and more. It must be
+/// so large that a leaf of 17 values of [`VALUE_BYTES`] stays below a quarter of it, because larger
+/// leaves go to side files that sled never syncs.
+const SLED_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+const _: () = assert!(17 * (VALUE_BYTES + 64) < SLED_SEGMENT_BYTES / 4);
 
 /// How long a store that was dropped may hold its file; a moment, unless the machine is busy.
 const LET_GO_PATIENCE: Duration = Duration::from_secs(10);

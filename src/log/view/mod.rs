@@ -33,7 +33,7 @@ fn meta_key(name: &str) -> Key {
 }
 
 /// Written in every view; another number means another layout, and a rebuild.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// How far the journal is folded into what the store will show after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

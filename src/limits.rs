@@ -72,8 +72,9 @@ pub const JOURNAL_WRITE_BYTES: usize = 4 * 1024 * 1024;
 /// given back soon and a segment is zeroed in well under a second.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Bytes of recent events kept in memory, so that routing and first attempts read no disk.
-pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of recent events kept in memory, so that routing and first attempts read no disk: some
+/// seconds of a busy bus, whose late deliveries leave memory after one.
+pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
 
 /// Deliveries waiting in memory for one target; more are parked on disk in bulk.
 pub const LANE_READY: usize = 4_096;

@@ -68,6 +68,13 @@ pub const JOURNAL_COMPANY_WAIT: Duration = Duration::from_micros(500);
 /// Largest write between two flushes: bounds the latency that one large batch adds to others.
 pub const JOURNAL_WRITE_BYTES: usize = 4 * 1024 * 1024;
 
+/// Bytes of the next journal segment that are made ready in one step, and flushed: what the writer's
+/// own flush may find before it.
+pub const JOURNAL_PREPARE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Rest between two such steps, while there is time: a segment is ready in a third of a second.
+pub const JOURNAL_PREPARE_REST: Duration = Duration::from_millis(20);
+
 /// Default size of a journal segment: big enough that recycling is rare, small enough that disk is
 /// given back soon and a segment is zeroed in well under a second.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;

@@ -22,7 +22,10 @@ pub(super) fn run(shared: &Arc<Shared>) {
             journal_salt: shared.journal_salt,
             capacity: shared.config.segment_bytes,
         };
-        let result = make_ready(&shared.disk, &shared.config.dir, header, pooled.as_ref());
+        let dir = &shared.config.dir;
+        let result = make_ready(&shared.disk, dir, header, pooled.as_ref(), &|done| {
+            rest(shared, header, done);
+        });
 
         desk = shared.desk.lock();
         match result {
@@ -43,6 +46,22 @@ pub(super) fn run(shared: &Arc<Shared>) {
                 .prepare
                 .wait_for(&mut desk, limits::JOURNAL_FULL_RETRY);
         }
+    }
+}
+
+/// Leaves the disk to the writer for a while, unless the writer may soon need the segment: it must
+/// not have filled half as much of its own as is `done` of this one.
+fn rest(shared: &Shared, header: Header, done: u64) {
+    let end = shared.progress.end();
+    if end.segment() == 0 || shared.desk.lock().closing {
+        return; // the very first is waited for
+    }
+    let filled = match end.segment() + 1 == header.id {
+        true => u64::from(end.offset()),
+        false => 0, // nothing is in it yet
+    };
+    if filled * 2 < done {
+        std::thread::sleep(limits::JOURNAL_PREPARE_REST);
     }
 }
 

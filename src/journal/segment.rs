@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, StoredFile};
 use super::frame::{HEAD_BYTES, Salt, u32_at, u64_at};
+use crate::limits;
 
 const MAGIC: &[u8; 8] = b"evntyard";
 const VERSION: u32 = 1;
@@ -135,13 +136,14 @@ pub(super) fn pooled_name(id: u32) -> String {
 
 /// Makes a segment ready under its final name: from `pooled` when that file has the right size
 /// (its stale frames have another salt), else from a new file full of zeros, so that commits
-/// overwrite blocks that the file system has allocated. On an error nothing is left under the
-/// final name that would not also be valid there.
+/// overwrite blocks that the file system has allocated. `between_steps` is called with the bytes
+/// done so far. On an error nothing is left under the final name that would not also be valid there.
 pub(super) fn make_ready(
     disk: &Disk,
     dir: &Path,
     header: Header,
     pooled: Option<&PathBuf>,
+    between_steps: &dyn Fn(u64),
 ) -> io::Result<Segment> {
     let block = header.encode();
     let mut ready = None;
@@ -159,7 +161,7 @@ pub(super) fn make_ready(
         Some(ready) => ready,
         None => {
             let path = dir.join(format!("{:010}.new", header.id));
-            match create_zeroed(disk, &path, header.capacity, &block) {
+            match create_zeroed(disk, &path, header.capacity, &block, between_steps) {
                 Ok(file) => (file, path),
                 Err(error) => {
                     // Gives the room back; the first error is the one to tell.
@@ -179,9 +181,20 @@ fn create_zeroed(
     path: &Path,
     bytes: u64,
     block: &[u8],
+    between_steps: &dyn Fn(u64),
 ) -> io::Result<Arc<dyn StoredFile>> {
     let file = disk.0.create(path)?;
-    zero(file.as_ref(), 0, bytes)?;
+    let mut done = 0;
+    while done < bytes {
+        let next = bytes.min(done + limits::JOURNAL_PREPARE_BYTES);
+        zero(file.as_ref(), done, next)?;
+        done = next;
+        if done < bytes {
+            // Left to the end, the flush of it all would stand before the writer's.
+            file.sync_data()?;
+            between_steps(done);
+        }
+    }
     file.write_all_at(block, 0)?;
     file.sync_data()?;
     Ok(file)

@@ -138,6 +138,11 @@ fn tail(place: &Place, is_witnessed: impl Fn(usize) -> bool) -> io::Result<Optio
     let Some(last) = filled.into_iter().find(|info| info.last_sequence.is_some()) else {
         return Ok(None);
     };
+    if journal.end().segment() != last.id {
+        // The next segment's first batch was torn: this one is sealed, and its seal was flushed before
+        // that batch was begun, so no crash may harm it.
+        return Ok(None);
+    }
     let mut reader = journal.reader(Position::new(last.id, 0));
     let (mut end, mut witnessed) = (None, None);
     while let Some(frame) = reader.next().map_err(io::Error::other)? {

@@ -9,6 +9,8 @@ pub mod limits;
 
 pub mod clock;
 
+mod json;
+
 pub mod event;
 
 pub mod pattern;

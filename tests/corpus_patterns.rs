@@ -78,7 +78,7 @@ fn decided_as_recorded(case: &Case<'_>) -> Result<(), String> {
         (None, Some(raw)) => raw.get(),
         (None, None) => return Err("the case has no event".into()),
     };
-    let document = Document::Json(event.as_bytes());
+    let document = Document::json(event.as_bytes());
     let mut matcher = Matcher::default();
     matcher.add(1, &pattern);
     let verdicts = [

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 const TABLE: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
-    ("event", &["limits"]),
-    ("pattern", &["limits"]),
+    ("json", &["limits"]),
+    ("event", &["json", "limits"]),
+    ("pattern", &["json", "limits"]),
     ("transform", &["event", "limits"]),
     ("journal", &["limits", "clock"]),
     ("store", &["limits"]),

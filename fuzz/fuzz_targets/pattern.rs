@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use eventyard::pattern::{Document, EventPattern, Matcher, Scalar};
+use eventyard::pattern::{Document, EventPattern, JsonText, Matcher, Scalar};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -28,10 +28,10 @@ fuzz_target!(|input: &[u8]| {
     matcher.add(0, &pattern);
     let attributes = [("type", Scalar::String("x")), ("n", Scalar::Integer(1))];
     let documents = [
-        Document::Json(document),
+        Document::json(document),
         Document::Event {
             attributes: &attributes,
-            data: Some(document),
+            data: JsonText::check(document),
         },
     ];
     for document in &documents {

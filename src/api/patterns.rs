@@ -34,7 +34,7 @@ pub(super) async fn test(
     let question: Question = extract::json(&api, body, limits::BODY_BYTES).await?;
     let pattern = EventPattern::parse(question.pattern.get())?;
     let event = object(&question.event)?;
-    let explanation = pattern.explain(&Document::Json(event));
+    let explanation = pattern.explain(&Document::json(event));
     Ok(Json(Verdict {
         matches: explanation.matches,
         explanation: explanation.fields,

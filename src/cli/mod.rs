@@ -19,6 +19,7 @@ mod scratch;
 mod send;
 mod serve;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -74,7 +75,13 @@ enum Command {
 /// Runs the program with the process's arguments; the exit code is documented in `--help`.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    run_with(std::env::args_os())
+}
+
+/// The same with arguments of the caller's, the program's name first.
+#[must_use]
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
     let code = match run(cli.command) {
         Ok(exit) => exit,
         Err(failure) => {

@@ -172,6 +172,12 @@ impl Event {
         Layout::of(&self.stored).data(&self.stored)
     }
 
+    /// Whether the data is JSON in which no object repeats a key and no key holds a dot or an escape.
+    #[must_use]
+    pub fn data_is_plain(&self) -> bool {
+        Layout::data_is_plain(&self.stored)
+    }
+
     /// The payload's bytes, sharing the event's memory; empty without data.
     #[must_use]
     pub fn data_bytes(&self) -> Bytes {

@@ -5,14 +5,15 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | version of this layout, 1 |
-//! | 1 | data kind: 0 none, 1 JSON, 2 text, 3 binary |
+//! | 1 | data kind: 0 none, 1 JSON, 2 text, 3 binary, 4 JSON that is plain |
 //! | 2 | zero |
 //! | 4 × 5 | lengths of id, source, type, optional attributes, data |
 //! | … | id, source, type, optional attributes, data, in that order and nothing after |
 //!
 //! An optional attribute is: name length (1 byte), value kind (1 byte: 0 string, 1 integer,
 //! 2 boolean), name, value. A string is its length (4 bytes) and UTF-8, an integer 4 bytes, a
-//! boolean one byte. `specversion` is not written: the layout's version stands for it.
+//! boolean one byte. JSON is plain when no object in it repeats a key and no key holds a dot or an
+//! escape: found out once, here, so that whoever reads it for a pattern may stop early. `specversion` is not written: the layout's version stands for it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -20,6 +21,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{Data, Value, attribute};
+use crate::json::is_plain;
 
 const VERSION: u8 = 1;
 const HEAD: usize = 24;
@@ -28,6 +30,7 @@ const NO_DATA: u8 = 0;
 const JSON: u8 = 1;
 const TEXT: u8 = 2;
 const BINARY: u8 = 3;
+const PLAIN_JSON: u8 = 4;
 
 const STRING: u8 = 0;
 const INTEGER: u8 = 1;
@@ -85,12 +88,8 @@ impl Parts<'_> {
     /// The bytes that `write` makes; the caller holds them against `limits::EVENT_BYTES`, so that
     /// no length overflows its field.
     pub(super) fn len(&self) -> usize {
-        let data = data_of(self.data).1;
-        HEAD + self.id.len()
-            + self.source.len()
-            + self.kind.len()
-            + self.optional_len()
-            + data.len()
+        let data = self.data.map_or(0, |data| data.as_bytes().len());
+        HEAD + self.id.len() + self.source.len() + self.kind.len() + self.optional_len() + data
     }
 
     /// Writes the stored form: the one copy that making an event costs.
@@ -136,6 +135,7 @@ impl Parts<'_> {
 fn data_of(data: Option<Data<'_>>) -> (u8, &[u8]) {
     match data {
         None => (NO_DATA, &[]),
+        Some(Data::Json(json)) if is_plain(json) => (PLAIN_JSON, json),
         Some(Data::Json(json)) => (JSON, json),
         Some(Data::Text(text)) => (TEXT, text.as_bytes()),
         Some(Data::Binary(bytes)) => (BINARY, bytes),
@@ -205,11 +205,15 @@ impl Layout {
     pub(super) fn data(self, stored: &[u8]) -> Option<Data<'_>> {
         let bytes = stored.get(self.optional_end..self.data_end)?;
         match stored.get(1) {
-            Some(&JSON) => Some(Data::Json(bytes)),
+            Some(&(JSON | PLAIN_JSON)) => Some(Data::Json(bytes)),
             Some(&TEXT) => Some(Data::Text(str::from_utf8(bytes).expect(CHECKED))),
             Some(&BINARY) => Some(Data::Binary(bytes)),
             _ => None,
         }
+    }
+
+    pub(super) fn data_is_plain(stored: &[u8]) -> bool {
+        stored.get(1) == Some(&PLAIN_JSON)
     }
 
     pub(super) fn data_bytes(self, stored: &Bytes) -> Bytes {
@@ -305,7 +309,7 @@ pub(super) fn check(stored: &[u8]) -> Result<(), StoredEventError> {
     match stored[1] {
         NO_DATA if !data.is_empty() => fail("it has data of no kind"),
         TEXT if str::from_utf8(data).is_err() => fail("its text is not UTF-8"),
-        NO_DATA | JSON | TEXT | BINARY => Ok(()),
+        NO_DATA | JSON | PLAIN_JSON | TEXT | BINARY => Ok(()),
         _ => fail("its data kind is unknown"),
     }
 }

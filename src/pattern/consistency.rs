@@ -3,9 +3,8 @@
 
 use std::ops::{BitAnd, BitOr, Not};
 
-use super::flatten::{Fields, OUTSIDE, Place, Value};
 use super::parse::Clause;
-use super::paths::Field;
+use super::value::{Field, Fields, OUTSIDE, Place, Value};
 use crate::limits;
 
 /// A clause and the field it is about.
@@ -23,8 +22,65 @@ pub(crate) fn accepts(clause: &Clause, value: &Value<'_>) -> bool {
 }
 
 /// Whether the clause holds, seen alone.
-pub(crate) fn holds_alone(clause: &Clause, values: &[Value<'_>]) -> bool {
-    (clause.absent && values.is_empty()) || values.iter().any(|value| accepts(clause, value))
+pub(crate) fn holds_alone(clause: &Clause, field: Field, fields: &Fields<'_>) -> bool {
+    (clause.absent && fields.is_absent(field))
+        || fields.values(field).any(|value| accepts(clause, value))
+}
+
+/// How a clause stands, before it is seen beside others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Fails,
+    /// It holds outside of all arrays, or because its field is nowhere: it binds no other clause.
+    Free,
+    /// It holds by values in elements of arrays.
+    InElements,
+    /// It accepts absence, and its field is somewhere: the others decide.
+    Unclear,
+}
+
+/// How a clause stands that accepts the values that `accepts` does, and absence if `absent`.
+pub(crate) fn standing(
+    absent: bool,
+    accepts: impl Fn(&Value<'_>) -> bool,
+    field: Field,
+    fields: &Fields<'_>,
+) -> Standing {
+    if absent {
+        return match fields.values(field).next() {
+            None => Standing::Free,
+            Some(_) if fields.has_elements() => Standing::Unclear,
+            Some(_) if fields.values(field).any(accepts) => Standing::Free,
+            Some(_) => Standing::Fails,
+        };
+    }
+    let mut standing = Standing::Fails;
+    for value in fields.values(field) {
+        // Once it holds in an element, only a value outside of all arrays says more.
+        if (standing == Standing::Fails || value.place == OUTSIDE) && accepts(value) {
+            if value.place == OUTSIDE {
+                return Standing::Free;
+            }
+            standing = Standing::InElements;
+        }
+    }
+    standing
+}
+
+/// Whether clauses that stand like this hold together, as far as that shows; `None` when the values'
+/// places decide.
+pub(crate) fn verdict(standings: impl Iterator<Item = Standing>) -> Option<bool> {
+    let mut in_elements = 0;
+    let mut unclear = false;
+    for standing in standings {
+        match standing {
+            Standing::Fails => return Some(false),
+            Standing::Free => {}
+            Standing::InElements => in_elements += 1,
+            Standing::Unclear => unclear = true,
+        }
+    }
+    (!unclear && in_elements <= 1).then_some(true)
 }
 
 /// Whether all the clauses of one sub-rule, in the order of their paths, hold together.
@@ -35,33 +91,48 @@ pub(crate) fn holds_alone(clause: &Clause, values: &[Value<'_>]) -> bool {
 /// `{"c": {"a": ["x"], "b": [{"exists": false}]}}` matches `{"c": [{"a": "x"}, {"b": 1}]}`, and
 /// with `a` and `b` swapped it does not.
 pub(crate) fn hold_together<B: Bound>(bounds: &[B], fields: &Fields<'_>) -> bool {
-    if !fields.has_elements() {
-        return bounds
-            .iter()
-            .all(|bound| holds_alone(bound.clause(), fields.values(bound.field())));
-    }
-    // Clauses that hold outside of all arrays, or whose field is nowhere, bind no other clause.
-    let mut bound_to_elements = 0;
-    let mut absence_to_judge = false;
-    for bound in bounds {
+    let standings = bounds.iter().map(|bound| {
         let clause = bound.clause();
-        let values = fields.values(bound.field());
-        if clause.absent {
-            absence_to_judge |= !values.is_empty();
-            continue;
+        standing(
+            clause.absent,
+            |value| accepts(clause, value),
+            bound.field(),
+            fields,
+        )
+    });
+    verdict(standings).unwrap_or_else(|| {
+        let mut placing = Placing::new(fields);
+        for bound in bounds {
+            let clause = bound.clause();
+            let kind = ClauseKind::of(clause.absent, clause.conditions.is_empty());
+            let values = fields.values(bound.field());
+            placing.add(
+                kind,
+                values.map(|value| (value.place, accepts(clause, value))),
+            );
         }
-        let mut accepted = values.iter().filter(|value| accepts(clause, value));
-        match accepted.next() {
-            None => return false,
-            Some(value) if value.place == OUTSIDE => {}
-            Some(_) if accepted.any(|value| value.place == OUTSIDE) => {}
-            Some(_) => bound_to_elements += 1,
+        placing.possible()
+    })
+}
+
+/// What a clause accepts, as far as placing it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClauseKind {
+    /// It needs a value.
+    Value,
+    /// It takes a value or none.
+    ValueOrAbsence,
+    Absence,
+}
+
+impl ClauseKind {
+    pub(crate) fn of(absent: bool, nothing_else: bool) -> Self {
+        match (absent, nothing_else) {
+            (false, _) => ClauseKind::Value,
+            (true, false) => ClauseKind::ValueOrAbsence,
+            (true, true) => ClauseKind::Absence,
         }
     }
-    if !absence_to_judge && bound_to_elements <= 1 {
-        return true;
-    }
-    Placing::new(bounds, fields).possible()
 }
 
 /// A set of clauses, by their index in the sub-rule.
@@ -148,7 +219,8 @@ impl Choice {
 /// clauses are never worse, so only the best choices of a place are kept; and a clause that can
 /// be placed nowhere but in one array must be placed by every choice there, so that almost always
 /// one choice is left.
-struct Placing<'f, 'd> {
+pub(crate) struct Placing<'f, 'd> {
+    clauses: usize,
     fields: &'f Fields<'d>,
     /// By place.
     hits: Vec<Hit>,
@@ -161,47 +233,50 @@ struct Placing<'f, 'd> {
 }
 
 impl<'f, 'd> Placing<'f, 'd> {
-    fn new<B: Bound>(bounds: &[B], fields: &'f Fields<'d>) -> Self {
-        let mut placing = Placing {
+    pub(crate) fn new(fields: &'f Fields<'d>) -> Self {
+        Placing {
+            clauses: 0,
             fields,
             hits: Vec::new(),
             required: Clauses::NONE,
             absent: Clauses::NONE,
             only_absent: Clauses::NONE,
-        };
-        for (index, bound) in bounds.iter().enumerate() {
-            let clause = bound.clause();
-            let this = Clauses::of(index);
-            match (clause.absent, clause.conditions.is_empty()) {
-                (true, true) => {
-                    placing.absent = placing.absent | this;
-                    placing.only_absent = placing.only_absent | this;
-                }
-                (true, false) => placing.absent = placing.absent | this,
-                (false, _) => placing.required = placing.required | this,
-            }
-            for value in fields.values(bound.field()) {
-                let accepted = accepts(clause, value);
-                if accepted || clause.absent {
-                    placing.hits.push(Hit {
-                        place: value.place,
-                        clause: this,
-                        accepted,
-                    });
-                }
-            }
         }
-        placing.hits.sort_by_key(|hit| hit.place);
-        placing
     }
 
-    fn possible(&self) -> bool {
+    /// The next clause, in the order of paths, with the places of its field's values and whether it
+    /// accepts them. Values that are not accepted matter to clauses that accept absence only.
+    pub(crate) fn add(&mut self, kind: ClauseKind, values: impl Iterator<Item = (Place, bool)>) {
+        let this = Clauses::of(self.clauses);
+        self.clauses += 1;
+        match kind {
+            ClauseKind::Value => self.required = self.required | this,
+            ClauseKind::ValueOrAbsence => self.absent = self.absent | this,
+            ClauseKind::Absence => {
+                self.absent = self.absent | this;
+                self.only_absent = self.only_absent | this;
+            }
+        }
+        for (place, accepted) in values {
+            if accepted || kind != ClauseKind::Value {
+                self.hits.push(Hit {
+                    place,
+                    clause: this,
+                    accepted,
+                });
+            }
+        }
+    }
+
+    /// Whether there is a choice of elements by which all hold.
+    pub(crate) fn possible(mut self) -> bool {
+        self.hits.sort_by_key(|hit| hit.place);
         let optional = if self.absent.is_empty() {
             Clauses::NONE
         } else {
             Clauses::ALL
         };
-        self.within(OUTSIDE, &self.hits, self.required, optional)
+        self.within(OUTSIDE, &self.hits, self.required, optional, Clauses::NONE)
             .iter()
             .any(|choice| {
                 choice.placed.holds_all(self.required)
@@ -210,13 +285,14 @@ impl<'f, 'd> Placing<'f, 'd> {
     }
 
     /// The best choices within the document or an element: all place what is `required`, and as
-    /// much as can be of what is `optional`.
+    /// much as can be of what is `optional`; what is `exclusive` may be wanted elsewhere.
     fn within(
         &self,
         place: Place,
         hits: &[Hit],
         required: Clauses,
         optional: Clauses,
+        exclusive: Clauses,
     ) -> Vec<Choice> {
         let direct = hits.iter().take_while(|hit| hit.place == place).count();
         let (direct, inner) = hits.split_at(direct);
@@ -230,7 +306,8 @@ impl<'f, 'd> Placing<'f, 'd> {
         }
         let arrays = self.arrays(place, inner);
         let mut once = Clauses::NONE;
-        // Placed in either of two arrays side by side: only duplicate keys make that.
+        // Placed in either of two arrays side by side, never in both, since a clause takes one value:
+        // only duplicate keys make that.
         let mut twice = Clauses::NONE;
         for (_, hits) in &arrays {
             let clauses = accepted(hits);
@@ -240,7 +317,12 @@ impl<'f, 'd> Placing<'f, 'd> {
         if !(here | once).holds_all(required) {
             return Vec::new();
         }
-        let mut choices = vec![start];
+        let exclusive = exclusive | twice;
+        // A value out here may be left for one in an array: what it places counts at the end.
+        let mut choices = vec![Choice {
+            placed: here & !twice,
+            gone: start.gone,
+        }];
         for (array, hits) in &arrays {
             let placeable = accepted(hits) & (required | optional);
             let needed = placeable & required & !here & !twice;
@@ -253,16 +335,22 @@ impl<'f, 'd> Placing<'f, 'd> {
             if self.absent.is_empty() && welcome.is_empty() {
                 continue;
             }
-            let options = self.options(*array, hits, needed, welcome);
+            let options = self.options(*array, hits, needed, welcome, exclusive);
             let mut combined = Vec::new();
             for choice in &choices {
                 for option in &options {
+                    if !(choice.placed & option.placed & twice).is_empty() {
+                        continue;
+                    }
                     let placed = choice.placed | option.placed;
                     let gone = choice.gone & option.gone;
-                    keep_best(&mut combined, Choice { placed, gone });
+                    keep_best(&mut combined, Choice { placed, gone }, exclusive);
                 }
             }
             choices = combined;
+        }
+        for choice in &mut choices {
+            choice.placed = choice.placed | here;
         }
         choices.retain(|choice| choice.placed.holds_all(required));
         choices
@@ -275,6 +363,7 @@ impl<'f, 'd> Placing<'f, 'd> {
         hits: &[Hit],
         needed: Clauses,
         welcome: Clauses,
+        exclusive: Clauses,
     ) -> Vec<Choice> {
         let left_alone = self.without(hits);
         let mut options = Vec::new();
@@ -293,7 +382,7 @@ impl<'f, 'd> Placing<'f, 'd> {
             let element = self.child_of(array, first.place);
             let (hits, others) = self.split(element, rest);
             rest = others;
-            for choice in self.within(element, hits, needed, welcome) {
+            for choice in self.within(element, hits, needed, welcome, exclusive) {
                 if choice.placed.is_empty() {
                     continue;
                 }
@@ -306,10 +395,11 @@ impl<'f, 'd> Placing<'f, 'd> {
                             placed: choice.placed,
                             gone,
                         },
+                        exclusive,
                     );
                 }
             }
-            if options.iter().any(|option| option.is_as_good_as(&best)) {
+            if exclusive.is_empty() && options.iter().any(|option| option.is_as_good_as(&best)) {
                 break;
             }
         }
@@ -360,12 +450,16 @@ fn accepted(hits: &[Hit]) -> Clauses {
     accepted.fold(Clauses::NONE, |clauses, hit| clauses | hit.clause)
 }
 
-/// Adds a choice unless another is as good, and drops those that it makes superfluous.
-fn keep_best(choices: &mut Vec<Choice>, choice: Choice) {
-    if choices.iter().any(|known| known.is_as_good_as(&choice)) {
+/// Adds a choice unless another is as good, and drops those that it makes superfluous. Of clauses that
+/// may be placed in one array only, placing more is not better: it takes them from the others.
+fn keep_best(choices: &mut Vec<Choice>, choice: Choice, exclusive: Clauses) {
+    let as_good = |one: &Choice, other: &Choice| {
+        one.placed & exclusive == other.placed & exclusive && one.is_as_good_as(other)
+    };
+    if choices.iter().any(|known| as_good(known, &choice)) {
         return;
     }
-    choices.retain(|known| !choice.is_as_good_as(known));
+    choices.retain(|known| !as_good(&choice, known));
     if choices.len() < limits::ELEMENT_CHOICES {
         choices.push(choice);
     }

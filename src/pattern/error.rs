@@ -1,6 +1,6 @@
 //! Says what is wrong with a pattern, where, and what would be right.
 
-use super::json::Broken;
+use crate::json::Broken;
 
 /// Why a pattern was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::BoundClause;
 use super::consistency::{accepts, hold_together, holds_alone};
-use super::flatten::{Fields, OUTSIDE, Value};
 use super::parse::Clause;
+use super::value::{Fields, OUTSIDE, Values};
 use crate::limits;
 
 /// Per field of the pattern: what was wanted, what was seen, whether it held.
@@ -42,7 +42,7 @@ pub(super) fn explain(sub_rules: &[Vec<BoundClause>], fields: &Fields<'_>) -> Ex
         None => sub_rules.iter().find(|clauses| {
             clauses
                 .iter()
-                .all(|bound| holds_alone(&bound.clause, fields.values(bound.field)))
+                .all(|bound| holds_alone(&bound.clause, bound.field, fields))
         }),
     };
     let mut distinct: Vec<&BoundClause> = Vec::new();
@@ -66,12 +66,7 @@ pub(super) fn explain(sub_rules: &[Vec<BoundClause>], fields: &Fields<'_>) -> Ex
                         .any(|other| Arc::ptr_eq(&other.clause, &bound.clause))
                 })
             };
-            field(
-                bound,
-                fields.values(bound.field),
-                within(matched),
-                within(apart),
-            )
+            field(bound, fields, within(matched), within(apart))
         })
         .collect();
     Explanation {
@@ -80,22 +75,18 @@ pub(super) fn explain(sub_rules: &[Vec<BoundClause>], fields: &Fields<'_>) -> Ex
     }
 }
 
-fn field(
-    bound: &BoundClause,
-    values: &[Value<'_>],
-    matched: bool,
-    apart: bool,
-) -> FieldExplanation {
+fn field(bound: &BoundClause, fields: &Fields<'_>, matched: bool, apart: bool) -> FieldExplanation {
     let clause = &*bound.clause;
-    let alone = holds_alone(clause, values);
+    let values = fields.values(bound.field);
+    let alone = holds_alone(clause, bound.field, fields);
     let mut reason = match (alone, matched) {
-        (true, _) => why(clause, values),
+        (true, _) => why(clause, values.clone()),
         (false, true) => {
             "is absent from the array element that the fields before it match in".to_owned()
         }
-        (false, false) => why_not(clause, values),
+        (false, false) => why_not(clause, values.clone()),
     };
-    let in_elements = values.iter().any(|value| value.place != OUTSIDE);
+    let in_elements = values.clone().any(|value| value.place != OUTSIDE);
     if apart && in_elements {
         reason.push_str(
             "; but no one array element holds this together with the other fields of the same array",
@@ -110,12 +101,12 @@ fn field(
     }
 }
 
-fn seen(values: &[Value<'_>]) -> Vec<String> {
-    let shown = values.iter().take(limits::EXPLAINED_VALUES);
+fn seen(values: Values<'_, '_>) -> Vec<String> {
+    let shown = values.take(limits::EXPLAINED_VALUES);
     shown.map(|value| value.datum.to_json()).collect()
 }
 
-fn why(clause: &Clause, values: &[Value<'_>]) -> String {
+fn why(clause: &Clause, values: Values<'_, '_>) -> String {
     for value in values {
         let condition = clause
             .conditions
@@ -128,8 +119,8 @@ fn why(clause: &Clause, values: &[Value<'_>]) -> String {
     "is absent, as it should be".to_owned()
 }
 
-fn why_not(clause: &Clause, values: &[Value<'_>]) -> String {
-    let Some(first) = values.iter().find(|value| !accepts(clause, value)) else {
+fn why_not(clause: &Clause, values: Values<'_, '_>) -> String {
+    let Some(first) = values.clone().find(|value| !accepts(clause, value)) else {
         return "is absent".to_owned();
     };
     if clause.conditions.is_empty() {
@@ -141,7 +132,7 @@ fn why_not(clause: &Clause, values: &[Value<'_>]) -> String {
         .map(|condition| condition.words().fails)
         .collect();
     let first = format!("{} {}", first.datum.to_json(), fails.join(" and "));
-    match values.len() {
+    match values.count() {
         1 => first,
         count => format!("none of its {count} values fits: {first}, and so on"),
     }

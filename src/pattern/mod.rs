@@ -8,27 +8,27 @@
 //! use eventyard::pattern::{Document, EventPattern};
 //!
 //! let pattern = EventPattern::parse(r#"{"data": {"total": [{"numeric": [">=", 100]}]}}"#)?;
-//! assert!(pattern.matches(&Document::Json(br#"{"data": {"total": 120}}"#)));
+//! assert!(pattern.matches(&Document::json(br#"{"data": {"total": 120}}"#)));
 //! # Ok::<(), eventyard::pattern::PatternError>(())
 //! ```
 //!
 //! A pattern becomes *sub-rules* (its `$or`s multiplied out), a sub-rule *clauses* (one a field). A
-//! document is flattened once, along the paths that patterns ask for, into values that remember
+//! document is walked once, along the paths that patterns ask for, and gives values that remember
 //! their array elements; then clauses are checked, first each alone, then whether they hold
-//! together.
+//! together. `engine` does that for many patterns; one by itself does it plainly.
 
 mod complexity;
 mod consistency;
+mod engine;
 mod error;
 mod explain;
-mod flatten;
-mod index;
-mod json;
-mod matcher;
 mod number;
 mod operator;
 mod parse;
-mod paths;
+mod probes;
+mod tree;
+mod value;
+mod walk;
 
 #[cfg(test)]
 mod oracle;
@@ -39,27 +39,35 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use crate::json::JsonText;
+pub use engine::{Matcher, Snapshot};
 pub use error::PatternError;
 pub use explain::{Explanation, FieldExplanation};
-pub use matcher::Matcher;
 
 use consistency::Bound;
-use flatten::Fields;
 use parse::{Clause, SubRule};
-use paths::{Field, Paths};
+use tree::Branch;
+use value::{Field, Fields};
 
 /// What a pattern is matched against.
 #[derive(Debug, Clone, Copy)]
 pub enum Document<'a> {
-    /// Any JSON object, as raw bytes. Bytes that are no JSON object, or nested deeper than
-    /// `limits::JSON_DEPTH`, count as an object without fields.
-    Json(&'a [u8]),
-    /// An event: scalars at the top, raw JSON (if the data is JSON) under `data`. Data that is
-    /// not JSON, or nested too deeply, counts as absent.
+    /// Any JSON object. Another JSON value counts as an object without fields.
+    Json(JsonText<'a>),
+    /// An event: scalars at the top, the data below `data` if it is JSON.
     Event {
         attributes: &'a [(&'a str, Scalar<'a>)],
-        data: Option<&'a [u8]>,
+        data: Option<JsonText<'a>>,
     },
+}
+
+impl<'a> Document<'a> {
+    /// Checks the bytes of a JSON object. Bytes that are no JSON, or nest deeper than
+    /// `limits::JSON_DEPTH`, count as an object without fields.
+    #[must_use]
+    pub fn json(bytes: &'a [u8]) -> Document<'a> {
+        Document::Json(JsonText::check(bytes).unwrap_or(JsonText::trusted(b"{}", true)))
+    }
 }
 
 /// A context attribute's value.
@@ -81,10 +89,10 @@ struct Compiled {
     sub_rules: Vec<SubRule>,
     /// The clauses of each sub-rule, bound to this pattern's own paths.
     bound: Vec<Vec<BoundClause>>,
-    paths: Paths,
+    paths: Branch,
 }
 
-/// A clause and its field in some `Paths`.
+/// A clause and its field.
 #[derive(Debug, Clone)]
 struct BoundClause {
     field: Field,
@@ -104,10 +112,11 @@ impl EventPattern {
     /// Reads a pattern from its JSON text, at most `limits::PATTERN_BYTES` long.
     pub fn parse(text: &str) -> Result<EventPattern, PatternError> {
         let sub_rules = parse::parse(text)?;
-        let mut paths = Paths::default();
+        let mut paths = Branch::default();
+        let mut fields = 0;
         let bound = sub_rules
             .iter()
-            .map(|sub_rule| bind(sub_rule, &mut paths))
+            .map(|sub_rule| bind(sub_rule, &mut paths, &mut fields))
             .collect();
         Ok(EventPattern {
             compiled: Arc::new(Compiled {
@@ -119,8 +128,9 @@ impl EventPattern {
     }
 
     /// Whether this one pattern matches.
+    #[must_use]
     pub fn matches(&self, document: &Document<'_>) -> bool {
-        let fields = Fields::read(document, &self.compiled.paths);
+        let fields = self.read(document);
         self.compiled
             .bound
             .iter()
@@ -128,18 +138,36 @@ impl EventPattern {
     }
 
     /// Why it matches or does not, field by field.
+    #[must_use]
     pub fn explain(&self, document: &Document<'_>) -> Explanation {
-        let fields = Fields::read(document, &self.compiled.paths);
+        let fields = self.read(document);
         explain::explain(&self.compiled.bound, &fields)
+    }
+
+    fn read<'a>(&self, document: &Document<'a>) -> Fields<'a> {
+        let mut fields = Fields::default().recycled();
+        walk::walk(document, &self.compiled.paths, &mut fields);
+        fields
+    }
+
+    fn sub_rules(&self) -> &[SubRule] {
+        &self.compiled.sub_rules
     }
 }
 
-fn bind(sub_rule: &SubRule, paths: &mut Paths) -> Vec<BoundClause> {
+fn bind(sub_rule: &SubRule, paths: &mut Branch, fields: &mut Field) -> Vec<BoundClause> {
     let clauses = sub_rule.clauses.iter();
     clauses
-        .map(|(path, clause)| BoundClause {
-            field: paths.intern(path),
-            clause: Arc::clone(clause),
+        .map(|(path, clause)| {
+            let branch = paths.at_mut(path);
+            if branch.field == 0 {
+                *fields += 1;
+                branch.field = *fields;
+            }
+            BoundClause {
+                field: branch.field,
+                clause: Arc::clone(clause),
+            }
         })
         .collect()
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::PatternError;
 use super::complexity;
 use super::error::Pointer;
-use super::flatten::quoted;
-use super::json::{self, Node, Tree};
 use super::operator::{self, Alternative, Condition};
+use super::value::quoted;
+use crate::json::{self, Node, Tree};
 use crate::limits;
 
 /// One field's condition: some value fulfils one of the conditions, or there is no value and

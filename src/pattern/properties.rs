@@ -2,13 +2,15 @@
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::oracle::{self, Entry, Json, Pattern, Want};
-use super::{Document, EventPattern, Matcher};
+use super::{Document, EventPattern, JsonText, Matcher};
 
 const KEYS: [&str; 5] = ["a", "b", "c", "a.b", "c.a"];
 
-const SCALARS: [&str; 18] = [
+const SCALARS: [&str; 23] = [
     "\"x\"",
     "\"x\"",
     "\"y\"",
@@ -27,6 +29,11 @@ const SCALARS: [&str; 18] = [
     "\"10.1.2.3\"",
     "\"010.1.2.3\"",
     "12345678901234567890",
+    "\"Straße\"",
+    "\"STRASSE\"",
+    "\"a long text, longer than what keys are cut to: x\"",
+    "\"a long text, longer than what keys are cut to: Y\"",
+    "300",
 ];
 
 /// Whether a scalar's JSON is a string, and its text.
@@ -47,7 +54,7 @@ fn is_number(scalar: &str, test: impl Fn(f64) -> bool) -> bool {
     number(scalar).is_some_and(test)
 }
 
-const WANTS: [Want; 32] = [
+const WANTS: [Want; 46] = [
     ("\"x\"", Some(|scalar| scalar == "\"x\"")),
     ("\"y\"", Some(|scalar| scalar == "\"y\"")),
     ("{\"exactly\": \"xy\"}", Some(|scalar| scalar == "\"xy\"")),
@@ -91,7 +98,7 @@ const WANTS: [Want; 32] = [
     ),
     (
         "{\"suffix\": {\"equals-ignore-case\": \"Y\"}}",
-        Some(|scalar| is_text(scalar, |text| text.ends_with('y'))),
+        Some(|scalar| is_text(scalar, |text| text.ends_with(['y', 'Y']))),
     ),
     (
         "{\"equals-ignore-case\": \"xY\"}",
@@ -155,6 +162,66 @@ const WANTS: [Want; 32] = [
     ),
     ("{\"exists\": true}", Some(|_| true)),
     ("{\"exists\": false}", None),
+    (
+        "{\"wildcard\": \"*.1.2*\"}",
+        Some(|scalar| is_text(scalar, |text| text.contains(".1.2"))),
+    ),
+    (
+        "{\"wildcard\": \"*10.1.2.3*\"}",
+        Some(|scalar| is_text(scalar, |text| text.contains("10.1.2.3"))),
+    ),
+    (
+        "{\"wildcard\": \"a*than*: *\"}",
+        Some(|scalar| is_text(scalar, |text| text.starts_with('a'))),
+    ),
+    (
+        "{\"prefix\": \"a long text, longer than what keys are cut to:\"}",
+        Some(|scalar| is_text(scalar, |text| text.starts_with("a long"))),
+    ),
+    (
+        "{\"suffix\": \" long text, longer than what keys are cut to: x\"}",
+        Some(|scalar| is_text(scalar, |text| text.ends_with("to: x"))),
+    ),
+    (
+        "{\"suffix\": {\"equals-ignore-case\": \"long text, longer than what keys are cut to: y\"}}",
+        Some(|scalar| is_text(scalar, |text| text.ends_with("to: Y"))),
+    ),
+    (
+        "{\"prefix\": {\"equals-ignore-case\": \"A LONG TEXT, longer than what keys are cut\"}}",
+        Some(|scalar| is_text(scalar, |text| text.starts_with("a long"))),
+    ),
+    (
+        "{\"equals-ignore-case\": \"straße\"}",
+        Some(|scalar| is_text(scalar, |text| text == "Straße" || text == "STRASSE")),
+    ),
+    (
+        "{\"prefix\": {\"equals-ignore-case\": \"straß\"}}",
+        Some(|scalar| is_text(scalar, |text| text == "Straße" || text == "STRASSE")),
+    ),
+    (
+        "{\"anything-but\": {\"equals-ignore-case\": [\"straße\", \"x\"]}}",
+        Some(|scalar| {
+            !is_text(scalar, |text| {
+                text == "Straße" || text == "STRASSE" || text == "x"
+            })
+        }),
+    ),
+    (
+        "{\"numeric\": [\">=\", -300]}",
+        Some(|scalar| is_number(scalar, |number| number >= -300.0)),
+    ),
+    (
+        "{\"numeric\": [\">\", -301, \"<\", 2.5]}",
+        Some(|scalar| is_number(scalar, |n| n > -301.0 && n < 2.5)),
+    ),
+    (
+        "{\"numeric\": [\"<=\", 300]}",
+        Some(|scalar| is_number(scalar, |number| number <= 300.0)),
+    ),
+    (
+        "{\"cidr\": \"10.1.2.2/31\"}",
+        Some(|scalar| is_text(scalar, |text| text.ends_with("10.1.2.3"))),
+    ),
 ];
 
 /// What documents and patterns are made of.
@@ -233,6 +300,157 @@ fn pattern_of(domain: Domain) -> impl Strategy<Value = Pattern> {
     prop::collection::vec(entry, 1..4)
 }
 
+/// A few literals and fields for many patterns: entries of the index become crowded.
+const CROWDED: Domain = Domain {
+    keys: &["a", "b", "c"],
+    scalars: &["\"x\"", "\"y\"", "1", "true"],
+    wants: &[WANTS[0], WANTS[1], WANTS[5], WANTS[8], WANTS[10], WANTS[31]],
+};
+
+/// One fresh value.
+fn draw<S: Strategy>(strategy: &S, runner: &mut TestRunner) -> S::Value {
+    let tree = strategy.new_tree(runner);
+    tree.expect("nothing is filtered out").current()
+}
+
+/// Rule sets that grow and shrink, each compared with the oracle over many documents.
+/// `EVENTYARD_COMPARISONS` says how often a rule is compared on a document, in all.
+#[test]
+fn growing_and_shrinking_rule_sets_agree_with_the_oracle() {
+    let wanted = std::env::var("EVENTYARD_COMPARISONS");
+    let wanted: u64 = wanted.ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let seed = std::env::var("EVENTYARD_SEED").ok();
+    let seed: u64 = seed
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    println!("EVENTYARD_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let source = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), source);
+    let mut compared = 0;
+    while compared < wanted {
+        let domain = [WIDE, NARROW, CROWDED][random.usize(..3)];
+        let (patterns, documents) = (pattern_of(domain), document_of(domain));
+        let rules: Vec<(Pattern, EventPattern)> = (0..random.usize(1..200))
+            .map(|_| {
+                let pattern = draw(&patterns, &mut runner);
+                let compiled = parsed(&pattern);
+                (pattern, compiled)
+            })
+            .collect();
+        let documents: Vec<Json> = (0..20).map(|_| draw(&documents, &mut runner)).collect();
+        let texts: Vec<String> = documents.iter().map(oracle::json_text).collect();
+        let expected: Vec<Vec<usize>> = documents
+            .iter()
+            .map(|json| {
+                let matching = |rule: &usize| oracle::matches(&rules[*rule].0, json);
+                (0..rules.len()).filter(matching).collect()
+            })
+            .collect();
+        let mut matcher = Matcher::default();
+        let mut present = vec![false; rules.len()];
+        let mut snapshots = Vec::new();
+        for _ in 0..3 {
+            for _ in 0..random.usize(..2 * rules.len()) {
+                let rule = random.usize(..rules.len());
+                present[rule] = random.u32(..3) > 0;
+                if present[rule] {
+                    matcher.add(rule, &rules[rule].1);
+                } else {
+                    matcher.remove(&rule);
+                }
+            }
+            snapshots.push((matcher.snapshot(), present.clone()));
+        }
+        // Old ones too: nobody changed them.
+        for (snapshot, present) in &snapshots {
+            for (text, expected) in texts.iter().zip(&expected) {
+                let expected: Vec<usize> = expected
+                    .iter()
+                    .copied()
+                    .filter(|rule| present[*rule])
+                    .collect();
+                let found = snapshot.matches(&Document::json(text.as_bytes()));
+                if found != expected {
+                    let wrong = |rule: &usize| found.contains(rule) != expected.contains(rule);
+                    let wrong: Vec<String> = (0..rules.len())
+                        .filter(wrong)
+                        .map(|rule| oracle::pattern_text(&rules[rule].0))
+                        .collect();
+                    panic!("found {found:?}, not {expected:?}, in {text}: {wrong:?}");
+                }
+                compared += rules.len() as u64;
+            }
+        }
+        for rule in 0..rules.len() {
+            matcher.remove(&rule);
+        }
+        assert!(matcher.is_empty());
+    }
+    println!("{compared} comparisons");
+}
+
+/// Readers see the rules before a change or after it, and nothing between.
+#[test]
+fn readers_beside_a_writer_see_whole_rule_sets() {
+    const RULES: usize = 60;
+    let mut runner = TestRunner::deterministic();
+    let (patterns, documents) = (pattern_of(CROWDED), document_of(CROWDED));
+    let rules: Vec<EventPattern> = (0..RULES)
+        .map(|_| parsed(&draw(&patterns, &mut runner)))
+        .collect();
+    let texts: Vec<String> = (0..50)
+        .map(|_| oracle::json_text(&draw(&documents, &mut runner)))
+        .collect();
+    let matching: Vec<Vec<usize>> = texts
+        .iter()
+        .map(|text| {
+            let document = Document::json(text.as_bytes());
+            let matching = |rule: &usize| rules[*rule].matches(&document);
+            (0..RULES).filter(matching).collect()
+        })
+        .collect();
+    let live = arc_swap::ArcSwap::from_pointee((vec![false; RULES], Matcher::default().snapshot()));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for reader in 0..4 {
+            let (live, over, texts, matching) = (&live, &over, &texts, &matching);
+            scope.spawn(move || {
+                let mut at = reader;
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    at = (at + 1) % texts.len();
+                    let now = live.load();
+                    let expected: Vec<usize> = matching[at]
+                        .iter()
+                        .copied()
+                        .filter(|rule| now.0[*rule])
+                        .collect();
+                    assert_eq!(
+                        now.1.matches(&Document::json(texts[at].as_bytes())),
+                        expected
+                    );
+                }
+            });
+        }
+        let mut matcher = Matcher::default();
+        let mut present = vec![false; RULES];
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..3_000 {
+            let rule = random.usize(..RULES);
+            present[rule] = !present[rule];
+            if present[rule] {
+                matcher.add(rule, &rules[rule]);
+            } else {
+                matcher.remove(&rule);
+            }
+            live.store(std::sync::Arc::new((present.clone(), matcher.snapshot())));
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
 /// The same document with the keys of its objects the other way round.
 fn reversed(json: &Json) -> Json {
     match json {
@@ -261,7 +479,7 @@ proptest! {
         let compiled = parsed(&pattern);
         for json in documents {
             let text = oracle::json_text(&json);
-            let document = Document::Json(text.as_bytes());
+            let document = Document::json(text.as_bytes());
             let expected = oracle::matches(&pattern, &json);
             prop_assert_eq!(compiled.matches(&document), expected, "{} {}", oracle::pattern_text(&pattern), text);
             prop_assert_eq!(compiled.explain(&document).matches, expected);
@@ -274,7 +492,7 @@ proptest! {
         for json in documents {
             let text = oracle::json_text(&json);
             let expected = oracle::matches(&pattern, &json);
-            prop_assert_eq!(compiled.matches(&Document::Json(text.as_bytes())), expected, "{} {}", oracle::pattern_text(&pattern), text);
+            prop_assert_eq!(compiled.matches(&Document::json(text.as_bytes())), expected, "{} {}", oracle::pattern_text(&pattern), text);
         }
     }
 
@@ -284,8 +502,8 @@ proptest! {
         let one = oracle::json_text(&json);
         let other = oracle::json_text(&reversed(&json));
         prop_assert_eq!(
-            compiled.matches(&Document::Json(one.as_bytes())),
-            compiled.matches(&Document::Json(other.as_bytes())),
+            compiled.matches(&Document::json(one.as_bytes())),
+            compiled.matches(&Document::json(other.as_bytes())),
             "{} {}", oracle::pattern_text(&pattern), one
         );
     }
@@ -296,8 +514,8 @@ proptest! {
         let data = oracle::json_text(&json);
         let whole = format!("{{\"type\": \"x\", \"data\": {data}}}");
         let attributes = [("type", super::Scalar::String("x"))];
-        let event = Document::Event { attributes: &attributes, data: Some(data.as_bytes()) };
-        prop_assert_eq!(compiled.matches(&event), compiled.matches(&Document::Json(whole.as_bytes())));
+        let event = Document::Event { attributes: &attributes, data: JsonText::check(data.as_bytes()) };
+        prop_assert_eq!(compiled.matches(&event), compiled.matches(&Document::json(whole.as_bytes())));
     }
 }
 
@@ -319,7 +537,7 @@ proptest! {
         for key in keys {
             matcher.add(key, &compiled[key]);
         }
-        let whole = matcher.clone();
+        let whole = matcher.snapshot();
         for index in &removed {
             let key = index.index(compiled.len());
             // Removed, brought back, removed again.
@@ -328,7 +546,7 @@ proptest! {
         }
         for json in &documents {
             let text = oracle::json_text(json);
-            let document = Document::Json(text.as_bytes());
+            let document = Document::json(text.as_bytes());
             let all: Vec<usize> = (0..compiled.len()).filter(|key| compiled[*key].matches(&document)).collect();
             let left: Vec<usize> = all.iter().copied().filter(|key| present[*key]).collect();
             prop_assert_eq!(whole.matches(&document), all);
@@ -338,7 +556,7 @@ proptest! {
             matcher.remove(&key);
         }
         let text = oracle::json_text(&documents[0]);
-        prop_assert!(matcher.matches(&Document::Json(text.as_bytes())).is_empty());
+        prop_assert!(matcher.matches(&Document::json(text.as_bytes())).is_empty());
     }
 
     #[test]
@@ -364,7 +582,7 @@ proptest! {
         let compiled = parsed(&vec![Entry::Object("data", pattern)]);
         let text = oracle::json_text(&json);
         let cut = &text.as_bytes()[..cut.index(text.len())];
-        let event = |data| Document::Event { attributes: &[], data };
-        prop_assert_eq!(compiled.matches(&event(Some(cut))), compiled.matches(&event(None)));
+        let event = |data| Document::Event { attributes: &[], data: JsonText::check(data) };
+        prop_assert_eq!(compiled.matches(&event(cut)), compiled.matches(&Document::Event { attributes: &[], data: None }));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bus::{Bus, BusDocument};
 use super::change::{Change, Expected, IfMatch, Outcome, PutOutcome, RuleError};
 use super::document::RuleDocument;
-use super::set::{Rule, RuleSet};
+use super::set::{Matchers, NextSet, Rule, RuleSet};
 use crate::limits;
 use crate::log::{BusName, Record, RuleName, Sequence, TargetId, TargetName};
 
@@ -300,8 +300,13 @@ impl Step {
 impl Plan {
     /// The next set and what became of each change, once the records are on disk; `last` is the last
     /// record's sequence. Records of one commit are numbered without gaps.
-    pub(super) fn apply(self, set: &RuleSet, last: Sequence) -> (RuleSet, Vec<Outcome>) {
-        let mut next = set.clone();
+    pub(super) fn apply(
+        self,
+        set: &RuleSet,
+        matchers: &mut Matchers,
+        last: Sequence,
+    ) -> (RuleSet, Vec<Outcome>) {
+        let mut next = NextSet::after(set, matchers);
         let mut revision = (last + 1).saturating_sub(self.records.len() as u64);
         let mut outcomes = Vec::with_capacity(self.steps.len());
         for step in self.steps {
@@ -339,6 +344,6 @@ impl Plan {
             outcomes.push(outcome);
             revision += 1;
         }
-        (next, outcomes)
+        (next.finish(), outcomes)
     }
 }

@@ -18,7 +18,7 @@ use super::document::RuleDocument;
 use super::enabled;
 use super::files::{self, Folder, Report};
 use super::plan::plan;
-use super::set::{Rule, RuleSet};
+use super::set::{Matchers, NextSet, Rule, RuleSet};
 use crate::limits;
 use crate::log::{BusName, Log, Record, RuleName, Sequence};
 
@@ -39,6 +39,8 @@ struct Changing {
     /// The highest target id given out. It grows before a commit and never shrinks: a commit that
     /// fails may still have reached the disk.
     last_target: u32,
+    /// Stand for the newest set.
+    matchers: Matchers,
 }
 
 /// Rule sets with the sequence of the change that made each: a set holds for events after it. Never
@@ -83,7 +85,8 @@ impl Rules {
     /// Loads what the log holds, and tells the log each bus's retention. Fails when a document in the
     /// log is not valid in this version: to start without it would lose its deliveries silently.
     pub fn load(log: Log) -> anyhow::Result<Rules> {
-        let mut set = RuleSet::default();
+        let mut matchers = Matchers::default();
+        let mut set = NextSet::after(&RuleSet::default(), &mut matchers);
         for record in log.buses().context("reading the buses")? {
             let document = BusDocument::parse(&record.document)
                 .map_err(RuleError::Invalid)
@@ -109,6 +112,7 @@ impl Rules {
                 &record.targets,
             ));
         }
+        let set = set.finish();
         for bus in set.buses() {
             log.set_retention(&bus.name, bus.document.retention.clone());
         }
@@ -117,7 +121,10 @@ impl Rules {
             log,
             // The set holds for all earlier events too: what was live then is not known any more.
             history: ArcSwap::from_pointee(History(vec![(0, Arc::new(set))])),
-            changing: Mutex::new(Changing { last_target }),
+            changing: Mutex::new(Changing {
+                last_target,
+                matchers,
+            }),
             changes: watch::Sender::new(0),
             tasks: TaskTracker::new(),
         };
@@ -372,12 +379,12 @@ impl Shared {
         let plan = plan(set, changing.last_target, changes)?;
         changing.last_target = plan.last_target;
         if plan.records.is_empty() {
-            let (_, outcomes) = plan.apply(set, 0);
+            let (_, outcomes) = plan.apply(set, &mut changing.matchers, 0);
             return Ok(outcomes);
         }
         let last = self.log.commit(&plan.records).await?;
         let buses: Vec<BusName> = plan.records.iter().filter_map(bus_put).collect();
-        let (next, outcomes) = plan.apply(set, last);
+        let (next, outcomes) = plan.apply(set, &mut changing.matchers, last);
         for bus in buses.iter().filter_map(|name| next.bus(name)) {
             self.log
                 .set_retention(&bus.name, bus.document.retention.clone());
@@ -412,7 +419,10 @@ mod tests {
                 document: BusDocument::default(),
                 revision: *since,
             };
-            (*since, Arc::new(RuleSet::default().with_bus(bus)))
+            let mut matchers = Matchers::default();
+            let mut set = NextSet::after(&RuleSet::default(), &mut matchers);
+            set.put_bus(bus);
+            (*since, Arc::new(set.finish()))
         });
         History(sets.collect())
     }

@@ -1,9 +1,10 @@
 //! All live rules at one moment: what routing asks for the targets of an event.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::Serialize;
 
 use super::bus::{Bus, BusDocument};
@@ -12,7 +13,7 @@ use super::filter::{Subject, Verdict};
 use super::target::Target;
 use crate::event::{Data, Event, Value};
 use crate::log::{BusName, LoggedEvent, RuleName, Sequence, TargetId, TargetName};
-use crate::pattern::{Document, Explanation, Matcher, Scalar};
+use crate::pattern::{Document, Explanation, JsonText, Matcher, Scalar, Snapshot};
 
 /// A rule that exists.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ pub struct FilterExplanation {
 }
 
 /// All live rules at one revision: immutable. A change makes the next set; what it does not touch is
-/// shared.
+/// shared, so that a change costs the same in a set of ten rules and of a million.
 #[derive(Debug, Clone)]
 pub struct RuleSet {
     revision: Sequence,
@@ -121,24 +122,37 @@ pub struct RuleSet {
 #[derive(Debug, Clone)]
 struct BusRules {
     bus: Arc<Bus>,
-    rules: BTreeMap<RuleName, Arc<Rule>>,
-    /// Patterns of the enabled rules.
-    matcher: Matcher<RuleName>,
-    targets: BTreeMap<TargetId, Arc<Target>>,
+    rules: OrdMap<RuleName, Arc<Rule>>,
+    /// Of the enabled rules.
+    patterns: Snapshot<RuleName>,
+    targets: OrdMap<TargetId, Arc<Target>>,
+}
+
+/// The patterns of each bus as the writer of rule sets keeps them: the next set is made from them.
+#[derive(Debug, Default)]
+pub(super) struct Matchers(BTreeMap<BusName, Matcher<RuleName>>);
+
+/// A rule set in the making.
+pub(super) struct NextSet<'m> {
+    set: RuleSet,
+    matchers: &'m mut Matchers,
+    /// Buses whose patterns changed.
+    changed: BTreeSet<BusName>,
 }
 
 impl Default for RuleSet {
     /// Only the default bus, without rules.
     fn default() -> Self {
-        let set = RuleSet {
+        let mut set = RuleSet {
             revision: 0,
             buses: BTreeMap::new(),
         };
-        set.with_bus(Bus {
+        set.put_bus(Bus {
             name: BusName::default_bus(),
             document: BusDocument::default(),
             revision: 0,
-        })
+        });
+        set
     }
 }
 
@@ -162,7 +176,7 @@ impl RuleSet {
         if bus.rules.is_empty() {
             return Vec::new();
         }
-        let names = with_document(&event.event, |document| bus.matcher.matches(document));
+        let names = with_document(&event.event, |document| bus.patterns.matches(document));
         let subject = OnceCell::new();
         names
             .iter()
@@ -220,57 +234,7 @@ impl RuleSet {
         self.revision
     }
 
-    /// The next set: with this rule, in place of one of the same name. Its bus must be there.
-    #[must_use]
-    pub fn with_rule(&self, rule: Rule) -> RuleSet {
-        let mut next = self.clone();
-        next.put_rule(rule);
-        next
-    }
-
-    /// The next set: without this rule.
-    #[must_use]
-    pub fn without_rule(&self, bus: &BusName, name: &RuleName) -> RuleSet {
-        let mut next = self.clone();
-        next.remove_rule(bus, name, self.revision);
-        next
-    }
-
-    /// The next set: with this bus; a bus of the same name keeps its rules.
-    #[must_use]
-    pub fn with_bus(&self, bus: Bus) -> RuleSet {
-        let mut next = self.clone();
-        next.put_bus(bus);
-        next
-    }
-
-    // The four below are for building a set of many changes with one copy of each bus it touches.
-
-    pub(super) fn put_rule(&mut self, rule: Rule) {
-        self.revision = self.revision.max(rule.revision);
-        let Some(bus) = self.buses.get_mut(&rule.bus) else {
-            return;
-        };
-        let bus = Arc::make_mut(bus);
-        bus.remove(&rule.name);
-        if rule.document.enabled {
-            bus.matcher
-                .add(rule.name.clone(), rule.document.pattern.compiled());
-        }
-        for target in &rule.targets {
-            bus.targets.insert(target.key, target.clone());
-        }
-        bus.rules.insert(rule.name.clone(), Arc::new(rule));
-    }
-
-    pub(super) fn remove_rule(&mut self, bus: &BusName, name: &RuleName, revision: Sequence) {
-        self.revision = self.revision.max(revision);
-        if let Some(bus) = self.buses.get_mut(bus) {
-            Arc::make_mut(bus).remove(name);
-        }
-    }
-
-    pub(super) fn put_bus(&mut self, bus: Bus) {
+    fn put_bus(&mut self, bus: Bus) {
         self.revision = self.revision.max(bus.revision);
         let bus = Arc::new(bus);
         match self.buses.get_mut(&bus.name) {
@@ -278,18 +242,80 @@ impl RuleSet {
             None => {
                 let empty = BusRules {
                     bus: bus.clone(),
-                    rules: BTreeMap::new(),
-                    matcher: Matcher::default(),
-                    targets: BTreeMap::new(),
+                    rules: OrdMap::new(),
+                    patterns: Snapshot::default(),
+                    targets: OrdMap::new(),
                 };
                 self.buses.insert(bus.name.clone(), Arc::new(empty));
             }
         }
     }
+}
+
+impl<'m> NextSet<'m> {
+    /// Starts from the newest set, which the matchers must stand for.
+    pub(super) fn after(set: &RuleSet, matchers: &'m mut Matchers) -> Self {
+        Self {
+            set: set.clone(),
+            matchers,
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Puts a bus; one of the same name keeps its rules.
+    pub(super) fn put_bus(&mut self, bus: Bus) {
+        self.set.put_bus(bus);
+    }
 
     pub(super) fn remove_bus(&mut self, name: &BusName, revision: Sequence) {
-        self.revision = self.revision.max(revision);
-        self.buses.remove(name);
+        self.set.revision = self.set.revision.max(revision);
+        self.set.buses.remove(name);
+        self.matchers.0.remove(name);
+        self.changed.remove(name);
+    }
+
+    /// Puts a rule, in place of one of the same name. Its bus must be there.
+    pub(super) fn put_rule(&mut self, rule: Rule) {
+        self.set.revision = self.set.revision.max(rule.revision);
+        let Some(bus) = self.set.buses.get_mut(&rule.bus) else {
+            return;
+        };
+        let bus = Arc::make_mut(bus);
+        bus.remove(&rule.name);
+        let matcher = self.matchers.0.entry(rule.bus.clone()).or_default();
+        if rule.document.enabled {
+            matcher.add(rule.name.clone(), rule.document.pattern.compiled());
+        } else {
+            matcher.remove(&rule.name);
+        }
+        for target in &rule.targets {
+            bus.targets.insert(target.key, target.clone());
+        }
+        self.changed.insert(rule.bus.clone());
+        bus.rules.insert(rule.name.clone(), Arc::new(rule));
+    }
+
+    pub(super) fn remove_rule(&mut self, bus: &BusName, name: &RuleName, revision: Sequence) {
+        self.set.revision = self.set.revision.max(revision);
+        if let Some(rules) = self.set.buses.get_mut(bus) {
+            Arc::make_mut(rules).remove(name);
+        }
+        if let Some(matcher) = self.matchers.0.get_mut(bus) {
+            matcher.remove(name);
+            self.changed.insert(bus.clone());
+        }
+    }
+
+    /// The set with all of it.
+    pub(super) fn finish(mut self) -> RuleSet {
+        for name in self.changed {
+            if let (Some(bus), Some(matcher)) =
+                (self.set.buses.get_mut(&name), self.matchers.0.get(&name))
+            {
+                Arc::make_mut(bus).patterns = matcher.snapshot();
+            }
+        }
+        self.set
     }
 }
 
@@ -298,9 +324,6 @@ impl BusRules {
         let Some(rule) = self.rules.remove(name) else {
             return;
         };
-        if rule.document.enabled {
-            self.matcher.remove(name);
-        }
         for target in &rule.targets {
             self.targets.remove(&target.key);
         }
@@ -339,7 +362,7 @@ fn with_document<T>(event: &Event, ask: impl FnOnce(&Document<'_>) -> T) -> T {
         })
         .collect();
     let data = match event.data() {
-        Some(Data::Json(data)) => Some(data),
+        Some(Data::Json(data)) => Some(JsonText::trusted(data, event.data_is_plain())),
         _ => None,
     };
     ask(&Document::Event {

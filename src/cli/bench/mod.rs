@@ -9,6 +9,7 @@ mod deliver;
 mod http;
 mod load;
 mod machine;
+mod matching;
 mod peer;
 mod progress;
 mod publish;
@@ -47,12 +48,15 @@ Examples:
   eventyard bench publish --batch 100 --output json
   eventyard bench backlog --events 100000 --no-drain
   eventyard bench recover --data-dir /mnt/ssd/bench
+  eventyard bench match --events 100000
+  eventyard bench deliver --other-rules 100000
 
 What is compared:
   publish   publishing, against a handler that reads the request and does nothing
   deliver   publish to delivered, against a forwarder without storage (HTTP in, HTTP out)
   backlog   a healthy target while --events deliveries wait for a dead one, against without
   recover   start-up with --events events kept: after a stop, after a kill, without the view
+  match     matching in one process, up to --events rules, against reading the events as JSON
 
 The bench fails when an event is lost, refused or delivered to the wrong place.";
 
@@ -81,7 +85,7 @@ pub(crate) struct Args {
     /// Rounds of each side.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// Events of `backlog` and `recover`.
+    /// Events of `backlog` and `recover`, rules of `match`.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     events: u64,
     /// Events a second of the paced rounds; without it half of what the forwarder reaches in
@@ -97,6 +101,11 @@ pub(crate) struct Args {
     /// Where the measured bus keeps its data; a new folder is made inside and removed at the end.
     #[arg(long, default_value = "data", value_name = "DIR")]
     data_dir: PathBuf,
+    /// Rules beside those that are measured, of every operator; no event matches them.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    other_rules: u32,
+    #[command(flatten)]
+    matching: matching::Args,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -107,6 +116,7 @@ enum Mode {
     Deliver,
     Backlog,
     Recover,
+    Match,
     All,
 }
 
@@ -119,6 +129,9 @@ struct Bench {
 
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     let output = args.output.output;
+    if args.mode == Mode::Match {
+        return matching::run(&args.matching, args.events, args.rounds, output);
+    }
     let scratch = Scratch::inside(&args.data_dir, "bench")?;
     let machine = Machine::probe(scratch.path())?;
     let bench = Bench {
@@ -126,6 +139,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         scratch,
         progress: Progress::new(),
     };
+    bench.write_other_rules()?;
     let results = bench.measure()?;
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -172,6 +186,26 @@ impl Bench {
             sections.push(recover::measure(self)?);
         }
         Ok(sections)
+    }
+
+    /// Writes the folder that the measured bus finds rules in.
+    fn write_other_rules(&self) -> Result<(), Failure> {
+        if self.args.other_rules == 0 {
+            return Ok(());
+        }
+        self.progress.step("rules beside those that are measured");
+        let folder = self.scratch.path().join("rules/default");
+        let write = || -> std::io::Result<()> {
+            std::fs::create_dir_all(&folder)?;
+            for (id, pattern) in matching::rules(self.args.other_rules as usize) {
+                let rule = format!(
+                    r#"{{"pattern":{pattern},"targets":[{{"id":"nobody","url":"http://127.0.0.1:9/"}}]}}"#
+                );
+                std::fs::write(folder.join(format!("{id}.json")), rule)?;
+            }
+            Ok(())
+        };
+        write().map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))
     }
 
     fn connections(&self) -> usize {

@@ -101,7 +101,7 @@ impl Rules {
     /// The enabled rules that match an event in JSON.
     pub(super) fn matching(&self, event: &str) -> Vec<&(String, RuleDocument)> {
         let json: serde_json::Value = serde_json::from_str(event).unwrap_or_default();
-        let document = Document::Json(event.as_bytes());
+        let document = Document::json(event.as_bytes());
         let holds = |rule: &RuleDocument| {
             let filter = rule.filter.as_ref();
             rule.enabled

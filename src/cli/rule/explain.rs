@@ -97,7 +97,7 @@ impl Args {
             (None, None) => return Err(Failure::usage("name a rule's file, or give --pattern")),
         };
         let event = input::read_json_object(&self.event)?;
-        let pattern = pattern.explain(&Document::Json(event.as_bytes()));
+        let pattern = pattern.explain(&Document::json(event.as_bytes()));
         let filter = filter.map(|filter| ask(&filter, &event));
         Ok(RuleExplanation {
             matches: enabled

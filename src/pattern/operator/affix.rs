@@ -1,6 +1,6 @@
 //! `{"prefix": "x"}` and `{"suffix": "x"}`: how a string begins or ends.
 
-use super::super::flatten::Datum;
+use super::super::value::Datum;
 use super::{Words, quoted};
 
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ impl Prefix {
     }
 
     pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
-        matches!(datum, Datum::String(text) if text.starts_with(&*self.0))
+        matches!(datum, Datum::String(text) if text.starts_with(self.0.as_bytes()))
     }
 
     pub(super) fn words(&self) -> Words {
@@ -36,8 +36,12 @@ impl Suffix {
         Self(text.into())
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
-        matches!(datum, Datum::String(text) if text.ends_with(&*self.0))
+        matches!(datum, Datum::String(text) if text.ends_with(self.0.as_bytes()))
     }
 
     pub(super) fn words(&self) -> Words {

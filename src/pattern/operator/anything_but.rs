@@ -2,14 +2,14 @@
 
 use super::super::PatternError;
 use super::super::error::Pointer;
-use super::super::flatten::Datum;
-use super::super::json::{Node, Tree};
 use super::super::number::Number;
+use super::super::value::Datum;
 use super::affix::{Prefix, Suffix};
 use super::ignore_case::IgnoreCase;
 use super::numeric::exact;
 use super::wildcard::Wildcard;
 use super::{Words, quoted};
+use crate::json::{Node, Tree};
 
 /// Values of another type than those named are something else and so accepted: `anything-but "x"`
 /// accepts 5 and null.
@@ -53,11 +53,11 @@ impl AnythingBut {
     pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
         let named = match (&self.named, datum) {
             (Named::Strings(strings), Datum::String(text)) => strings
-                .binary_search_by(|named| (**named).cmp(text))
+                .binary_search_by(|named| named.as_bytes().cmp(text))
                 .is_ok(),
-            (Named::Numbers(numbers), Datum::Number(_, Some(number))) => {
-                numbers.binary_search(&number.bits()).is_ok()
-            }
+            (Named::Numbers(numbers), Datum::Number(text)) => text
+                .number()
+                .is_some_and(|number| numbers.binary_search(&number.bits()).is_ok()),
             (Named::Prefixes(prefixes), _) => prefixes.iter().any(|prefix| prefix.accepts(datum)),
             (Named::Suffixes(suffixes), _) => suffixes.iter().any(|suffix| suffix.accepts(datum)),
             (Named::IgnoreCases(texts), _) => texts.iter().any(|text| text.accepts(datum)),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::PatternError;
 use super::super::error::Pointer;
-use super::super::flatten::Datum;
+use super::super::value::Datum;
 use super::{Words, quoted};
 
 /// A block of addresses of one family; the bits behind the mask do not count. An IPv4 block never
@@ -52,17 +52,13 @@ impl Cidr {
         let Datum::String(text) = datum else {
             return false;
         };
-        match (self.network, address(text)) {
-            (IpAddr::V4(network), Some(IpAddr::V4(address))) => {
-                let apart = u32::from(network) ^ u32::from(address);
-                apart.leading_zeros() >= self.bits
-            }
-            (IpAddr::V6(network), Some(IpAddr::V6(address))) => {
-                let apart = u128::from(network) ^ u128::from(address);
-                apart.leading_zeros() >= self.bits
-            }
-            _ => false,
-        }
+        let block = |address| block(address, self.bits);
+        address_of(text).is_some_and(|address| block(address) == block(self.network))
+    }
+
+    /// The first address of the block, and how many of its bits count.
+    pub(crate) fn block(&self) -> (IpAddr, u32) {
+        (block(self.network, self.bits), self.bits)
     }
 
     pub(super) fn words(&self) -> Words {
@@ -71,6 +67,24 @@ impl Cidr {
             format!("is within {text}"),
             format!("is not an address within {text}"),
         )
+    }
+}
+
+/// The address with all bits behind the first `bits` zero.
+pub(crate) fn block(address: IpAddr, bits: u32) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX
+                .checked_shl(32_u32.saturating_sub(bits))
+                .unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX
+                .checked_shl(128_u32.saturating_sub(bits))
+                .unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+        }
     }
 }
 
@@ -83,6 +97,15 @@ fn bits(text: &str) -> Option<u32> {
     } else {
         None
     }
+}
+
+/// The address that a value's bytes are; most are none, and show it at once.
+pub(crate) fn address_of(text: &[u8]) -> Option<IpAddr> {
+    let first = text.first()?;
+    if !first.is_ascii_hexdigit() && *first != b':' {
+        return None;
+    }
+    address(std::str::from_utf8(text).ok()?)
 }
 
 /// The address that a text is, read as event-ruler does: leading zeros are fine and decimal, and

@@ -1,6 +1,6 @@
 //! `equals-ignore-case`, alone or under `prefix` or `suffix`: a string whatever its case.
 
-use super::super::flatten::Datum;
+use super::super::value::Datum;
 use super::{Words, quoted};
 
 /// Text whose every character may stand in its lower or its upper case.
@@ -11,12 +11,13 @@ use super::{Words, quoted};
 #[derive(Debug, Clone)]
 pub(crate) struct IgnoreCase {
     text: Box<str>,
-    cases: Box<[Cases]>,
+    /// `None` for ASCII, which has nothing to remember.
+    cases: Option<Box<[Cases]>>,
     part: Part,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Whole,
     Start,
     End,
@@ -42,7 +43,7 @@ impl IgnoreCase {
     fn new(text: &str, part: Part) -> Self {
         Self {
             text: text.into(),
-            cases: text.chars().map(cases).collect(),
+            cases: (!text.is_ascii()).then(|| text.chars().map(cases).collect()),
             part,
         }
     }
@@ -51,19 +52,50 @@ impl IgnoreCase {
         matches!(datum, Datum::String(text) if self.accepts_text(text))
     }
 
-    pub(super) fn accepts_text(&self, text: &str) -> bool {
+    pub(super) fn accepts_text(&self, text: &[u8]) -> bool {
+        let Some(cases) = &self.cases else {
+            let wanted = self.text.as_bytes();
+            let part = match self.part {
+                Part::Whole => Some(text),
+                Part::Start => text.get(..wanted.len()),
+                Part::End => text
+                    .len()
+                    .checked_sub(wanted.len())
+                    .map(|start| &text[start..]),
+            };
+            return part.is_some_and(|part| part.eq_ignore_ascii_case(wanted));
+        };
         let mut rest = text;
         if self.part == Part::End {
-            return self.cases.iter().rev().all(|cases| {
-                let shorter = cases.iter().find_map(|case| rest.strip_suffix(&**case));
+            return cases.iter().rev().all(|cases| {
+                let mut cases = cases.iter();
+                let shorter = cases.find_map(|case| rest.strip_suffix(case.as_bytes()));
                 shorter.map(|shorter| rest = shorter).is_some()
             });
         }
-        let found = self.cases.iter().all(|cases| {
-            let shorter = cases.iter().find_map(|case| rest.strip_prefix(&**case));
+        let found = cases.iter().all(|cases| {
+            let mut cases = cases.iter();
+            let shorter = cases.find_map(|case| rest.strip_prefix(case.as_bytes()));
             shorter.map(|shorter| rest = shorter).is_some()
         });
         found && (self.part == Part::Start || rest.is_empty())
+    }
+
+    pub(crate) fn part(&self) -> Part {
+        self.part
+    }
+
+    /// What every accepted text folds to, in the part that counts; `None` when the spellings of some
+    /// character fold to different texts.
+    pub(crate) fn folded(&self) -> Option<Vec<u8>> {
+        let folded = |text: &str| fold(text.as_bytes()).to_vec();
+        let one_fold = |cases: &Cases| {
+            let mut folds = cases.iter().map(|case| folded(case));
+            let first = folds.next();
+            folds.all(|fold| Some(fold) == first)
+        };
+        let all = self.cases.iter().flatten().all(one_fold);
+        all.then(|| folded(&self.text))
     }
 
     pub(super) fn words(&self) -> Words {
@@ -93,4 +125,75 @@ fn cases(character: char) -> Cases {
         }
     }
     cases.into()
+}
+
+/// A folded text; short ones of ASCII need no allocation.
+pub(crate) enum Folded {
+    Short([u8; SHORT], usize),
+    Long(Vec<u8>),
+}
+
+const SHORT: usize = 64;
+
+impl std::ops::Deref for Folded {
+    type Target = [u8];
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Folded::Short(bytes, length) => &bytes[..*length],
+            Folded::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// A text's characters in the lower case of their upper case, one by one.
+#[inline]
+pub(crate) fn fold(text: &[u8]) -> Folded {
+    if text.is_ascii() {
+        if text.len() > SHORT {
+            return Folded::Long(text.to_ascii_lowercase());
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..text.len()].copy_from_slice(text);
+        bytes[..text.len()].make_ascii_lowercase();
+        return Folded::Short(bytes, text.len());
+    }
+    fold_beyond_ascii(text)
+}
+
+fn fold_beyond_ascii(text: &[u8]) -> Folded {
+    let text = String::from_utf8_lossy(text);
+    let folded: String = text
+        .chars()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect();
+    Folded::Long(folded.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_character_folds_alike_or_is_said_not_to() {
+        let mut unlike = Vec::new();
+        for character in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            let text = character.to_string();
+            let pattern = IgnoreCase::whole(&text);
+            let spellings = cases(character);
+            for spelling in &spellings {
+                assert!(pattern.accepts_text(spelling.as_bytes()), "{character}");
+            }
+            match pattern.folded() {
+                Some(folded) => {
+                    for spelling in &spellings {
+                        assert_eq!(*fold(spelling.as_bytes()), *folded, "{character}");
+                    }
+                }
+                None => unlike.push(character),
+            }
+        }
+        assert!(unlike.len() < 50, "{unlike:?}");
+    }
 }

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use super::super::PatternError;
 use super::super::error::Pointer;
-use super::super::flatten::Datum;
-use super::super::json::{Node, Tree};
 use super::super::number::Number;
-use super::{Words, address, quoted, string};
+use super::super::value::Datum;
+use super::{Words, address, address_of, quoted, string};
+use crate::json::{Node, Tree};
 
 /// Equal in type and value: `"5"` is not `5`.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,10 +48,10 @@ impl Literal {
 
     pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
         match (self, datum) {
-            (Literal::String(wanted), Datum::String(text)) => **wanted == **text,
-            (Literal::Address(_, wanted), Datum::String(text)) => address(text) == Some(*wanted),
-            (Literal::Number(_, wanted), Datum::Number(_, number)) => *number == Some(*wanted),
-            (Literal::Text(wanted), Datum::Number(text, _)) => **wanted == **text,
+            (Literal::String(wanted), Datum::String(text)) => *wanted.as_bytes() == **text,
+            (Literal::Address(_, wanted), Datum::String(text)) => address_of(text) == Some(*wanted),
+            (Literal::Number(_, wanted), Datum::Number(text)) => text.number() == Some(*wanted),
+            (Literal::Text(wanted), Datum::Number(text)) => wanted.as_bytes() == text.text(),
             (Literal::Text(wanted), Datum::Literal(text)) => **wanted == **text,
             _ => false,
         }

@@ -8,21 +8,21 @@ mod literal;
 mod numeric;
 mod wildcard;
 
+pub(crate) use ignore_case::{IgnoreCase, Part, fold};
 pub(crate) use literal::Literal;
 pub(crate) use wildcard::Wildcard;
 
 use affix::{Prefix, Suffix};
 use anything_but::AnythingBut;
 use cidr::Cidr;
-use ignore_case::IgnoreCase;
 use numeric::Numeric;
 
 use super::PatternError;
 use super::error::Pointer;
-use super::flatten::Datum;
-use super::json::{Node, Tree};
+use super::value::Datum;
+use crate::json::{Node, Tree};
 
-pub(crate) use cidr::address;
+pub(crate) use cidr::{address, address_of, block};
 
 /// The operators that stand in a pattern as `{"operator": …}`.
 pub(crate) const NAMES: [&str; 9] = [
@@ -223,5 +223,5 @@ fn listed(names: &[&str]) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    super::flatten::quoted(text)
+    super::value::quoted(text)
 }

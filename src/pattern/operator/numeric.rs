@@ -1,17 +1,19 @@
 //! `{"numeric": [">", 0, "<=", 5]}`: a number equal to another, or within a range.
 
+use std::ops::RangeInclusive;
+
 use super::super::PatternError;
 use super::super::error::Pointer;
-use super::super::flatten::Datum;
-use super::super::json::{Node, Tree};
 use super::super::number::Number;
+use super::super::value::Datum;
 use super::{Words, quoted};
+use crate::json::{Node, Tree};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Numeric {
     /// As it was written: `> 0 and <= 5`.
-    said: String,
-    bounds: Vec<(Comparison, Number)>,
+    said: Box<str>,
+    ranks: RangeInclusive<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,38 +77,51 @@ impl Numeric {
             bounds.push((comparison, number));
         }
         Ok(Numeric {
-            said: said.join(" and "),
-            bounds,
+            said: said.join(" and ").into(),
+            ranks: ranks(&bounds),
         })
     }
 
     pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
-        let Datum::Number(_, Some(number)) = datum else {
+        let Datum::Number(text) = datum else {
             return false;
         };
-        self.bounds
-            .iter()
-            .all(|(comparison, bound)| match comparison {
-                Comparison::Equal => number == bound,
-                Comparison::Above => number > bound,
-                Comparison::AtLeast => number >= bound,
-                Comparison::Below => number < bound,
-                Comparison::AtMost => number <= bound,
-            })
+        // Most numbers are out of a range, and whether they compare takes longer to find out.
+        let in_range = |number: Number| self.ranks.contains(&number.rank());
+        text.nearest().is_some_and(in_range) && text.number().is_some()
     }
 
     /// The number, when nothing but one number is accepted.
     pub(crate) fn only(&self) -> Option<Number> {
-        match self.bounds.as_slice() {
-            [(Comparison::Equal, number)] => Some(*number),
-            _ => None,
-        }
+        let (lowest, highest) = (self.ranks.start(), self.ranks.end());
+        (lowest == highest).then(|| Number::of_rank(*lowest))
+    }
+
+    /// The ranks of all numbers that are accepted.
+    pub(crate) fn ranks(&self) -> RangeInclusive<u64> {
+        self.ranks.clone()
     }
 
     pub(super) fn words(&self) -> Words {
         let said = &self.said;
         Words::new(format!("is {said}"), format!("is no number {said}"))
     }
+}
+
+/// Two neighbouring numbers have neighbouring ranks.
+fn ranks(bounds: &[(Comparison, Number)]) -> RangeInclusive<u64> {
+    let (mut lowest, mut highest) = (0, u64::MAX);
+    for (comparison, bound) in bounds {
+        match comparison {
+            Comparison::Equal => (lowest, highest) = (bound.rank(), bound.rank()),
+            // A number has neighbours: infinities are none and stand beyond.
+            Comparison::Above => lowest = bound.rank() + 1,
+            Comparison::AtLeast => lowest = bound.rank(),
+            Comparison::Below => highest = bound.rank() - 1,
+            Comparison::AtMost => highest = bound.rank(),
+        }
+    }
+    lowest..=highest
 }
 
 fn comparison<'n>(

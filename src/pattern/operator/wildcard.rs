@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use super::super::PatternError;
 use super::super::error::Pointer;
-use super::super::flatten::Datum;
+use super::super::value::Datum;
 use super::{Words, quoted};
 
 /// The text around the stars. `*` stands for any characters, none included; `\*` and `\\` are the
@@ -56,14 +56,14 @@ impl Wildcard {
     }
 
     /// Each piece is taken where it is found first, which leaves most to the others.
-    fn accepts_text(&self, text: &str) -> bool {
+    fn accepts_text(&self, text: &[u8]) -> bool {
         let [first, middle @ .., last] = &*self.pieces else {
-            return *text == *self.pieces[0];
+            return *text == *self.pieces[0].as_bytes();
         };
-        let Some(rest) = text.strip_prefix(&**first) else {
+        let Some(rest) = text.strip_prefix(first.as_bytes()) else {
             return false;
         };
-        let Some(mut rest) = rest.strip_suffix(&**last).map(str::as_bytes) else {
+        let Some(mut rest) = rest.strip_suffix(last.as_bytes()) else {
             return false;
         };
         middle

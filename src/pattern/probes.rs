@@ -1,0 +1,340 @@
+//! Which kinds of keys lead to rules at one field: what is worth looking up for a value of it.
+
+use std::sync::Arc;
+
+use super::value::Datum;
+
+/// What a key says of a value. The number is part of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// A string itself.
+    String,
+    /// A number that compares: the bits of its binary64.
+    Number,
+    /// `true`, `false`, `null`, and numbers that do not compare.
+    Text,
+    /// A string that is this IP address.
+    Address,
+    /// How a string begins.
+    Prefix,
+    /// How a string ends.
+    Suffix,
+    /// A string whatever its case, folded.
+    Folded,
+    /// How a folded string begins.
+    FoldedPrefix,
+    /// How a folded string ends.
+    FoldedSuffix,
+    /// A block of IP addresses: the number of bits, then the address.
+    Network,
+    /// A block of numbers by rank: how many of the last bits are free, then the rank without them.
+    Range,
+    /// Four bytes somewhere in a string.
+    Gram4,
+    /// Eight bytes somewhere in a string.
+    Gram8,
+    /// There is a value: found once, for rules that nothing better leads to. At the root: there is
+    /// an event.
+    Present,
+    /// There is a value, and each is noted.
+    Exists,
+    /// Below another entry: its number, then the number of a literal that must be there too.
+    Child,
+    /// More candidates of another entry: its number, then a counter.
+    More,
+}
+
+/// How many kinds there are.
+pub(crate) const KINDS: usize = 17;
+
+impl Kind {
+    pub(crate) const ALL: [Kind; KINDS] = [
+        Kind::String,
+        Kind::Number,
+        Kind::Text,
+        Kind::Address,
+        Kind::Prefix,
+        Kind::Suffix,
+        Kind::Folded,
+        Kind::FoldedPrefix,
+        Kind::FoldedSuffix,
+        Kind::Network,
+        Kind::Range,
+        Kind::Gram4,
+        Kind::Gram8,
+        Kind::Present,
+        Kind::Exists,
+        Kind::Child,
+        Kind::More,
+    ];
+
+    /// Of the two kinds with marks: which it is.
+    fn marks(self) -> usize {
+        usize::from(self == Kind::Number)
+    }
+
+    /// Whether a key of this kind is looked up for the values of its field.
+    pub(crate) fn is_probed(self) -> bool {
+        !matches!(self, Kind::Child | Kind::More)
+    }
+}
+
+/// What to look up for the values of one field.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Probes {
+    /// A bit for each kind of which there are keys.
+    kinds: u32,
+    /// Clauses are asked about the values themselves.
+    asked: bool,
+    /// Of strings and of numbers: the marks of those that are keys.
+    marks: [u64; 2],
+    lengths: Option<Arc<Lengths>>,
+    grams: Option<Arc<Grams>>,
+}
+
+/// Of the kinds whose keys are parts of values: how long the keys are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lengths {
+    /// In bytes, ascending.
+    pub(crate) prefixes: Vec<u16>,
+    pub(crate) suffixes: Vec<u16>,
+    pub(crate) folded_prefixes: Vec<u16>,
+    pub(crate) folded_suffixes: Vec<u16>,
+    /// A bit for each length of IPv4 and IPv6 blocks.
+    pub(crate) ipv4: u32,
+    pub(crate) ipv6: u128,
+    /// A bit for each size of ranges.
+    pub(crate) ranges: u64,
+}
+
+/// Which grams may have a key, by hash.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grams {
+    pub(crate) four: Filter,
+    pub(crate) eight: Filter,
+}
+
+impl Probes {
+    #[inline]
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.kinds >> kind as u32 & 1 == 1
+    }
+
+    /// Whether a value with this mark may be a key. Where a field has few keys, most values show in
+    /// this one bit that they are none of them.
+    #[inline]
+    pub(crate) fn may_have(&self, kind: Kind, mark: Mark) -> bool {
+        self.has(kind) && self.marks[kind.marks()] & mark.0 != 0
+    }
+
+    /// Whether a value certainly leads nowhere: nothing but values themselves are keys here, this one
+    /// is none of them, and no clause is asked.
+    #[inline]
+    pub(crate) fn can_pass_over(&self, datum: &Datum<'_>) -> bool {
+        const VALUES: u32 =
+            1 << Kind::String as u32 | 1 << Kind::Number as u32 | 1 << Kind::Text as u32;
+        if self.asked || self.kinds & !VALUES != 0 {
+            return false;
+        }
+        match datum {
+            Datum::String(text) => !self.may_have(Kind::String, Mark::of(text)),
+            Datum::Number(number) => {
+                let may_have = |key: &[u8]| self.may_have(Kind::Number, Mark::of_number(key));
+                !self.has(Kind::Text) && !number.key().is_some_and(|key| may_have(&key))
+            }
+            Datum::Literal(_) => !self.has(Kind::Text),
+        }
+    }
+
+    pub(crate) fn set_asked(&mut self, asked: bool) {
+        self.asked = asked;
+    }
+
+    /// Notes the marks of all keys of a kind.
+    pub(crate) fn set_marks(&mut self, kind: Kind, marks: u64) {
+        self.marks[kind.marks()] = marks;
+    }
+
+    #[inline]
+    pub(crate) fn has_any(&self, kinds: &[Kind]) -> bool {
+        kinds.iter().any(|kind| self.has(*kind))
+    }
+
+    /// Whether strings of this field may be found by more than what they are.
+    #[inline]
+    pub(crate) fn parts(&self) -> Option<&Lengths> {
+        self.lengths.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn grams(&self) -> Option<&Grams> {
+        self.grams.as_deref()
+    }
+
+    pub(crate) fn set(&mut self, kind: Kind, present: bool) {
+        if present {
+            self.kinds |= 1 << kind as u32;
+        } else {
+            self.kinds &= !(1 << kind as u32);
+        }
+        if !self.has_any(&[Kind::Gram4, Kind::Gram8]) {
+            self.grams = None;
+        }
+    }
+
+    /// Notes that keys of a kind have this length (for ranges: this size), or have it no more.
+    pub(crate) fn set_length(&mut self, kind: Kind, length: Length, present: bool) {
+        let lengths = Arc::make_mut(self.lengths.get_or_insert_default());
+        let list = match (kind, length) {
+            (Kind::Prefix, _) => &mut lengths.prefixes,
+            (Kind::Suffix, _) => &mut lengths.suffixes,
+            (Kind::FoldedPrefix, _) => &mut lengths.folded_prefixes,
+            (Kind::FoldedSuffix, _) => &mut lengths.folded_suffixes,
+            (Kind::Network, Length::V4(bits)) => {
+                let bit = 1 << bits;
+                lengths.ipv4 = lengths.ipv4 & !bit | if present { bit } else { 0 };
+                return;
+            }
+            (Kind::Network, Length::Other(bits)) => {
+                let bit = 1 << bits;
+                lengths.ipv6 = lengths.ipv6 & !bit | if present { bit } else { 0 };
+                return;
+            }
+            (Kind::Range, Length::Other(size)) => {
+                let bit = 1 << size;
+                lengths.ranges = lengths.ranges & !bit | if present { bit } else { 0 };
+                return;
+            }
+            _ => return,
+        };
+        let Length::Other(length) = length else {
+            return;
+        };
+        match (list.binary_search(&length), present) {
+            (Err(at), true) => list.insert(at, length),
+            (Ok(at), false) => {
+                list.remove(at);
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes the key of a gram by its hash; `count` is how many there are, this one included.
+    pub(crate) fn add_gram(&mut self, kind: Kind, hash: u64, count: usize) -> Noted {
+        let grams = Arc::make_mut(self.grams.get_or_insert_default());
+        let filter = if kind == Kind::Gram4 {
+            &mut grams.four
+        } else {
+            &mut grams.eight
+        };
+        filter.add(hash, count)
+    }
+
+    pub(crate) fn replace_grams(&mut self, kind: Kind, hashes: impl Iterator<Item = u64> + Clone) {
+        let grams = Arc::make_mut(self.grams.get_or_insert_default());
+        let filter = Filter::of(hashes);
+        if kind == Kind::Gram4 {
+            grams.four = filter;
+        } else {
+            grams.eight = filter;
+        }
+    }
+}
+
+/// One bit of sixty-four, drawn from what a key's bytes are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark(pub(crate) u64);
+
+impl Mark {
+    /// Of a string, or of a number's key: its length, its last byte and one in the middle.
+    #[inline]
+    pub(crate) fn of(bytes: &[u8]) -> Mark {
+        let last = bytes.last().copied().unwrap_or(0);
+        let middle = bytes.get(bytes.len() / 2).copied().unwrap_or(0);
+        let mixed = bytes.len() as u32 * 7 + u32::from(last) * 13 + u32::from(middle) * 37;
+        Mark(1 << (mixed & 63))
+    }
+
+    /// Of a number's key: its digits.
+    #[inline]
+    pub(crate) fn of_number(key: &[u8]) -> Mark {
+        let digits = key
+            .first_chunk::<8>()
+            .map_or(0, |digits| u64::from_le_bytes(*digits));
+        Mark(1 << (digits.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58))
+    }
+}
+
+/// The length of a key as far as looking it up needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Length {
+    /// Bits of an IPv4 block.
+    V4(u16),
+    /// Bytes, bits of an IPv6 block, free bits of a range.
+    Other(u16),
+}
+
+/// Whether a filter could take another gram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    Yes,
+    /// It is too full and must be made anew, larger.
+    TooFull,
+}
+
+/// A set that may say yes too often: two bits a member, at least sixteen bits of room for each.
+/// Members are never taken out one by one; it is made anew when it outgrows itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    /// Pages are shared with earlier filters until they change.
+    pages: Vec<Arc<[u64; PAGE]>>,
+}
+
+const PAGE: usize = 64;
+
+impl Filter {
+    fn of(hashes: impl Iterator<Item = u64> + Clone) -> Self {
+        let bits = (hashes.clone().count() * 32).next_power_of_two();
+        let pages = bits.div_ceil(64 * PAGE).next_power_of_two();
+        let mut filter = Filter {
+            // All the one empty page, until each changes.
+            pages: std::iter::repeat_n(Arc::new([0; PAGE]), pages).collect(),
+        };
+        for hash in hashes {
+            filter.set(hash);
+        }
+        filter
+    }
+
+    fn add(&mut self, hash: u64, count: usize) -> Noted {
+        if count * 16 > self.pages.len() * 64 * PAGE {
+            return Noted::TooFull;
+        }
+        self.set(hash);
+        Noted::Yes
+    }
+
+    fn set(&mut self, hash: u64) {
+        for (page, word, bit) in self.bits(hash) {
+            Arc::make_mut(&mut self.pages[page])[word] |= 1 << bit;
+        }
+    }
+
+    fn bits(&self, hash: u64) -> [(usize, usize, u32); 2] {
+        [hash >> 32, hash].map(|hash| {
+            let hash = hash as u32;
+            let page = (hash >> 12) as usize & (self.pages.len() - 1);
+            (page, hash as usize >> 6 & (PAGE - 1), hash & 63)
+        })
+    }
+
+    #[inline]
+    pub(crate) fn may_hold(&self, hash: u64) -> bool {
+        !self.pages.is_empty()
+            && self
+                .bits(hash)
+                .iter()
+                .all(|(page, word, bit)| self.pages[*page][*word] >> bit & 1 == 1)
+    }
+}

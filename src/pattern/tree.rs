@@ -1,0 +1,157 @@
+//! The paths that patterns ask for, as a tree that a document is read along.
+//!
+//! Paths are names joined with dots, and a dot inside a name is the same as nesting, in patterns and
+//! documents alike: `{"a.b": 1}` holds the field `a.b` just as `{"a": {"b": 1}}` does. So the tree
+//! branches at every dot, and a name with dots walks several branches.
+//!
+//! A tree is never changed where somebody else may read it: whoever changes one copies the nodes
+//! from the root down to the change and shares the rest.
+
+use std::sync::Arc;
+
+use super::probes::Probes;
+use super::value::Field;
+
+/// Children beyond this number are kept by hash instead of in a list.
+const FEW: usize = 16;
+
+/// One step of some path.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Branch {
+    /// The field whose path ends here; 0 if none does.
+    pub(crate) field: Field,
+    /// What is looked up for each value of the field.
+    pub(crate) probes: Probes,
+    children: Children,
+}
+
+#[derive(Debug, Clone)]
+enum Children {
+    Few(Vec<Child>),
+    Many(ByHash),
+}
+
+type ByHash = imbl::GenericHashMap<
+    Box<[u8]>,
+    Arc<Branch>,
+    foldhash::quality::RandomState,
+    imbl::shared_ptr::DefaultSharedPtr,
+>;
+
+/// A branch with its name; the first eight bytes stand apart, since they nearly always decide.
+#[derive(Debug, Clone)]
+struct Child {
+    start: u64,
+    name: Box<[u8]>,
+    branch: Arc<Branch>,
+}
+
+impl Default for Children {
+    fn default() -> Self {
+        Children::Few(Vec::new())
+    }
+}
+
+/// The first eight bytes of a name, the rest zero.
+#[inline]
+fn start(name: &[u8]) -> u64 {
+    match name.first_chunk::<8>() {
+        Some(first) => u64::from_le_bytes(*first),
+        None => {
+            let mut word = 0;
+            for byte in name.iter().rev() {
+                word = word << 8 | u64::from(*byte);
+            }
+            word
+        }
+    }
+}
+
+impl Branch {
+    /// Where a key without dots leads from here.
+    #[inline]
+    pub(crate) fn child(&self, name: &[u8]) -> Option<&Branch> {
+        match &self.children {
+            Children::Few(children) => {
+                let start = start(name);
+                children
+                    .iter()
+                    .find(|child| child.start == start && *child.name == *name)
+                    .map(|child| &*child.branch)
+            }
+            Children::Many(children) => children.get(name).map(|branch| &**branch),
+        }
+    }
+
+    /// Where a key leads that may hold dots.
+    pub(crate) fn descend(&self, name: &[u8]) -> Option<&Branch> {
+        name.split(|byte| *byte == b'.')
+            .try_fold(self, |branch, name| branch.child(name))
+    }
+
+    pub(crate) fn children(&self) -> usize {
+        match &self.children {
+            Children::Few(children) => children.len(),
+            Children::Many(children) => children.len(),
+        }
+    }
+
+    /// The branch at the end of a path, grown if it is not there; all on the way are this tree's own
+    /// from now on.
+    pub(crate) fn at_mut(&mut self, path: &str) -> &mut Branch {
+        let mut branch = self;
+        for name in path.split('.') {
+            branch = branch.child_mut(name.as_bytes());
+        }
+        branch
+    }
+
+    fn child_mut(&mut self, name: &[u8]) -> &mut Branch {
+        if let Children::Few(few) = &mut self.children
+            && few.len() == FEW
+            && few.iter().all(|child| *child.name != *name)
+        {
+            let few = std::mem::take(few);
+            let many = few.into_iter().map(|child| (child.name, child.branch));
+            self.children = Children::Many(many.collect());
+        }
+        let branch = match &mut self.children {
+            Children::Few(few) => {
+                let at = few.iter().position(|child| *child.name == *name);
+                let at = at.unwrap_or_else(|| {
+                    few.push(Child {
+                        start: start(name),
+                        name: name.into(),
+                        branch: Arc::default(),
+                    });
+                    few.len() - 1
+                });
+                &mut few[at].branch
+            }
+            Children::Many(many) => many.entry(name.into()).or_default(),
+        };
+        Arc::make_mut(branch)
+    }
+
+    /// Cuts what a path does not need any more: from its end up to a branch that is a field or leads
+    /// on to others.
+    pub(crate) fn prune(&mut self, path: &str) {
+        let (name, rest) = match path.split_once('.') {
+            Some((name, rest)) => (name.as_bytes(), Some(rest)),
+            None => (path.as_bytes(), None),
+        };
+        let child = self.child_mut(name);
+        if let Some(rest) = rest {
+            child.prune(rest);
+        }
+        if child.field != 0 || child.children() > 0 {
+            return;
+        }
+        match &mut self.children {
+            Children::Few(few) => few.retain(|child| *child.name != *name),
+            Children::Many(many) => {
+                many.remove(name);
+            }
+        }
+    }
+}

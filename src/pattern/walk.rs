@@ -1,0 +1,194 @@
+//! Walks a document along a tree of paths, skipping the rest, and stops when nothing can come.
+
+use std::borrow::Cow;
+
+use super::number::NumberText;
+use super::tree::Branch;
+use super::value::{Datum, Fields, OUTSIDE, Place};
+use super::{Document, Scalar};
+use crate::json::{JsonText, skip, unescaped};
+use crate::limits;
+
+/// Told of each value at a field. It may keep it or not.
+pub(crate) trait Visit<'a> {
+    fn fields(&mut self) -> &mut Fields<'a>;
+    fn visit(&mut self, branch: &Branch, place: Place, datum: Datum<'a>);
+}
+
+/// Keeps all.
+impl<'a> Visit<'a> for Fields<'a> {
+    fn fields(&mut self) -> &mut Fields<'a> {
+        self
+    }
+    fn visit(&mut self, branch: &Branch, place: Place, datum: Datum<'a>) {
+        self.push(branch.field, place, datum);
+    }
+}
+
+/// Reads a document along the paths of `root`.
+pub(crate) fn walk<'a>(document: &Document<'a>, root: &Branch, visitor: &mut impl Visit<'a>) {
+    match *document {
+        Document::Json(text) => {
+            let start = skip::space(text.bytes(), 0);
+            if text.bytes().get(start) == Some(&b'{') {
+                Walk::new(text, visitor).value(start, root, OUTSIDE, true);
+            }
+        }
+        Document::Event { attributes, data } => {
+            for (name, scalar) in attributes {
+                if let Some(branch) = root.child(name.as_bytes())
+                    && branch.field != 0
+                {
+                    visitor.visit(branch, OUTSIDE, datum_of(scalar));
+                }
+            }
+            if let (Some(branch), Some(text)) = (root.child(b"data"), data) {
+                let start = skip::space(text.bytes(), 0);
+                Walk::new(text, visitor).value(start, branch, OUTSIDE, true);
+            }
+        }
+    }
+}
+
+fn datum_of<'a>(scalar: &Scalar<'a>) -> Datum<'a> {
+    match *scalar {
+        Scalar::String(text) => Datum::String(Cow::Borrowed(text.as_bytes())),
+        Scalar::Integer(value) => {
+            Datum::Number(NumberText::new(Cow::Owned(value.to_string().into_bytes())))
+        }
+        Scalar::Boolean(true) => Datum::Literal("true"),
+        Scalar::Boolean(false) => Datum::Literal("false"),
+    }
+}
+
+/// Where to go on; nothing when the walk is over.
+type Next = Option<usize>;
+
+struct Walk<'a, 'v, V> {
+    bytes: &'a [u8],
+    plain: bool,
+    /// Arrays that are open. Objects are followed no deeper than the paths; arrays have no names.
+    arrays: usize,
+    visitor: &'v mut V,
+}
+
+impl<'a, 'v, V: Visit<'a>> Walk<'a, 'v, V> {
+    fn new(text: JsonText<'a>, visitor: &'v mut V) -> Self {
+        Self {
+            bytes: text.bytes(),
+            plain: text.is_plain(),
+            arrays: 0,
+            visitor,
+        }
+    }
+
+    /// Reads the value whose first byte stands at `at`. `last` says that nothing outside of it is
+    /// wanted any more, so that the walk may end inside.
+    fn value(&mut self, at: usize, branch: &Branch, place: Place, last: bool) -> Next {
+        match self.bytes.get(at) {
+            Some(b'{') if branch.children() == 0 => Some(skip::container(self.bytes, at + 1)),
+            Some(b'{') => self.object(at + 1, branch, place, last),
+            Some(b'[') => self.array(at + 1, branch, place),
+            Some(b'"') => {
+                let string = skip::string(self.bytes, at + 1);
+                if branch.field != 0 {
+                    let raw = &self.bytes[at + 1..string.end];
+                    let text = if string.escaped {
+                        Cow::Owned(unescaped(raw).into_bytes())
+                    } else {
+                        Cow::Borrowed(raw)
+                    };
+                    self.visitor.visit(branch, place, Datum::String(text));
+                }
+                Some(string.after)
+            }
+            Some(first) => {
+                let end = skip::scalar(self.bytes, at);
+                if branch.field != 0 {
+                    let datum = match first {
+                        b't' => Datum::Literal("true"),
+                        b'f' => Datum::Literal("false"),
+                        b'n' => Datum::Literal("null"),
+                        _ => {
+                            let text = &self.bytes[at..end];
+                            Datum::Number(NumberText::new(Cow::Borrowed(text)))
+                        }
+                    };
+                    self.visitor.visit(branch, place, datum);
+                }
+                // Bytes that are no JSON must not hold the walk up.
+                Some(end.max(at + 1))
+            }
+            None => None,
+        }
+    }
+
+    fn object(&mut self, start: usize, branch: &Branch, place: Place, last: bool) -> Next {
+        let mut left = branch.children();
+        let mut at = start;
+        loop {
+            at = skip::space(self.bytes, at);
+            match self.bytes.get(at) {
+                Some(b'"') => {}
+                Some(b',') => {
+                    at += 1;
+                    continue;
+                }
+                Some(_) => return Some(at + 1),
+                None => return None,
+            }
+            let string = skip::string(self.bytes, at + 1);
+            let key = &self.bytes[at + 1..string.end];
+            at = skip::space(self.bytes, string.after);
+            at = skip::space(self.bytes, at + 1);
+            let child = if self.plain {
+                branch.child(key)
+            } else if string.escaped {
+                branch.descend(unescaped(key).as_bytes())
+            } else {
+                branch.descend(key)
+            };
+            match child {
+                Some(child) => {
+                    // Of a plain document each child comes once.
+                    left -= usize::from(self.plain);
+                    at = self.value(at, child, place, last && left == 0)?;
+                    if left == 0 {
+                        if last {
+                            return None;
+                        }
+                        return Some(skip::container(self.bytes, at));
+                    }
+                }
+                None => at = skip::value(self.bytes, at).max(at + 1),
+            }
+        }
+    }
+
+    fn array(&mut self, start: usize, branch: &Branch, place: Place) -> Next {
+        // Nobody checked such bytes.
+        if self.arrays == limits::JSON_DEPTH {
+            return None;
+        }
+        self.arrays += 1;
+        let array = self.visitor.fields().begin(place);
+        let mut at = start;
+        loop {
+            at = skip::space(self.bytes, at);
+            match self.bytes.get(at) {
+                Some(b',') => at += 1,
+                Some(b'{' | b'[') => {
+                    let element = self.visitor.fields().begin(array);
+                    at = self.value(at, branch, element, false)?;
+                    self.visitor.fields().finish(element);
+                }
+                Some(b']') => break,
+                Some(_) => at = self.value(at, branch, place, false)?,
+                None => return None,
+            }
+        }
+        self.visitor.fields().finish(array);
+        self.arrays -= 1;
+        Some(at + 1)
+    }
+}

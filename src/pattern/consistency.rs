@@ -162,6 +162,18 @@ impl Clauses {
         after
     }
 
+    /// The clauses one by one.
+    fn each(self) -> impl Iterator<Item = Clauses> {
+        // Nearly always there are none.
+        let most = if self.is_empty() {
+            0
+        } else {
+            limits::PATTERN_FIELDS
+        };
+        let all = (0..most).map(Clauses::of);
+        all.filter(move |clause| self.holds_all(*clause))
+    }
+
     fn is_empty(self) -> bool {
         self == Self::NONE
     }
@@ -317,6 +329,8 @@ impl<'f, 'd> Placing<'f, 'd> {
         if !(here | once).holds_all(required) {
             return Vec::new();
         }
+        // What is here may be left to an array elsewhere.
+        let leavable = here & exclusive;
         let exclusive = exclusive | twice;
         // A value out here may be left for one in an array: what it places counts at the end.
         let mut choices = vec![Choice {
@@ -351,6 +365,12 @@ impl<'f, 'd> Placing<'f, 'd> {
         }
         for choice in &mut choices {
             choice.placed = choice.placed | here;
+        }
+        for clause in leavable.each() {
+            for choice in choices.clone() {
+                let placed = choice.placed & !clause;
+                keep_best(&mut choices, Choice { placed, ..choice }, exclusive);
+            }
         }
         choices.retain(|choice| choice.placed.holds_all(required));
         choices

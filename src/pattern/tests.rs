@@ -897,3 +897,12 @@ fn a_value_in_an_array_may_be_taken_though_one_outside_would_do() {
         true,
     );
 }
+
+#[test]
+fn a_value_may_be_left_for_one_in_another_array() {
+    check(
+        r#"{"c": {"a": ["x"], "b": ["x"], "c": [{"exists": false}]}}"#,
+        r#"{"c": [{"a": "x", "b": "x"}], "c": [{"c": true}, {"b": "x"}]}"#,
+        true,
+    );
+}

@@ -21,6 +21,7 @@ use crate::pattern::{Document, EventPattern, JsonText, Matcher, Snapshot};
 
 /// What `bench match` is asked for.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "matching")]
 pub(super) struct Args {
     /// In `match`: a file of rules, one a line with `id`, `pattern` and perhaps `expected`, how many
     /// events match it; or a folder of such files. Without it rules and events are made up.

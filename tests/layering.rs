@@ -223,9 +223,9 @@ fn sources() -> Vec<Source> {
     for path in files {
         let inner = path.strip_prefix(&root).unwrap().with_extension("");
         let parts: Vec<&str> = inner.iter().map(|part| part.to_str().unwrap()).collect();
-        let is_test = parts
-            .iter()
-            .any(|part| *part == "tests" || part.ends_with("_tests"));
+        let is_test = parts.iter().any(|part| {
+            ["tests", "properties", "oracle"].contains(part) || part.ends_with("_tests")
+        });
         if is_test || parts == ["lib"] || parts == ["main"] {
             continue;
         }

@@ -15,6 +15,7 @@ use crate::delivery::{self, Delivery};
 use crate::log::{Disk, Log};
 use crate::router::Router;
 use crate::rule::{FolderWatch, Rules, read_folder};
+use crate::secret::Secrets;
 use crate::stages::{StageError, Stages};
 
 /// A bus that is not started yet.
@@ -85,6 +86,7 @@ impl App {
         };
         let addr = listener.local_addr()?;
         let log = open_log(&config, disk, clock.clone()).await?;
+        let secrets = Secrets::open(config.secrets.clone(), clock.clone())?;
         let rules = Rules::load(log.clone())?;
         if let Some(dir) = &config.rules_dir {
             ensure(&rules, dir).await?;
@@ -92,7 +94,7 @@ impl App {
         let mut stages = Stages::default();
         let client =
             delivery::http_client().context("cannot set up the HTTP client for targets")?;
-        let delivery = Delivery::start(log.clone(), rules.clone(), clock, client)?;
+        let delivery = Delivery::start(log.clone(), rules.clone(), clock, client, secrets.clone())?;
         let router = Router::start(log.clone(), rules.clone(), delivery.clone())?;
         let api = Api::new(
             &config.api,
@@ -100,6 +102,7 @@ impl App {
             rules.clone(),
             delivery.clone(),
             router.clone(),
+            secrets,
         );
         stages.start("delivery", |stop| async move {
             let time = stop.asked().await;

@@ -6,13 +6,14 @@ mod flags;
 mod schema;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::rule::parse_duration;
-use crate::{api, limits, log, telemetry};
+use crate::secret::{KeySource, SecretText};
+use crate::{api, limits, log, secret, telemetry};
 
 pub use field::{FIELDS, Field, Kind};
 pub use flags::Flags;
@@ -28,6 +29,8 @@ pub struct Config {
     pub api: api::Config,
     /// The event log.
     pub log: log::Config,
+    /// Where secrets are kept, and the key that seals them.
+    pub secrets: secret::Config,
     /// Where rule files stand; `None` for a bus without.
     pub rules_dir: Option<PathBuf>,
     /// How long requests and attempts in flight may take to finish on shutdown.
@@ -98,6 +101,7 @@ impl Config {
     pub fn in_dir(data_dir: PathBuf) -> Self {
         Self {
             api: api::Config::default(),
+            secrets: secrets(&data_dir, None, None),
             log: log::Config {
                 dir: data_dir,
                 segment_bytes: limits::SEGMENT_BYTES,
@@ -156,7 +160,7 @@ pub fn load_from(flags: &Flags, env: &[(String, String)]) -> Result<Loaded, Conf
         });
     }
     Ok(Loaded {
-        config: build(&settings)?,
+        config: build(&settings, env_of(field::ENV_SECRETS_KEY))?,
         settings,
         warnings: field::mistyped_variables(env),
     })
@@ -175,7 +179,7 @@ impl Origin {
 }
 
 /// Turns checked settings into typed ones.
-fn build(settings: &[Setting]) -> Result<Config, ConfigError> {
+fn build(settings: &[Setting], secrets_key: Option<&String>) -> Result<Config, ConfigError> {
     let setting = |key: &str| {
         settings
             .iter()
@@ -196,6 +200,11 @@ fn build(settings: &[Setting]) -> Result<Config, ConfigError> {
             segment_bytes: bytes("segment_bytes"),
             cache_bytes: bytes("view_cache_bytes"),
         },
+        secrets: secrets(
+            Path::new(text("data_dir")),
+            Some(text("secrets_key_file")).filter(|path| !path.is_empty()),
+            secrets_key.filter(|key| !key.is_empty()),
+        ),
         rules_dir: Some(rules_dir(setting("rules_dir"))?),
         grace: parse_duration(text("grace")).expect("the duration was checked"),
         telemetry: telemetry::Config {
@@ -203,6 +212,19 @@ fn build(settings: &[Setting]) -> Result<Config, ConfigError> {
             format: text("log_format").parse().expect("the format was checked"),
         },
     })
+}
+
+/// Secrets stand beside the data; their key too, unless it is kept elsewhere.
+fn secrets(data_dir: &Path, key_file: Option<&str>, key: Option<&String>) -> secret::Config {
+    let key = match (key, key_file) {
+        (Some(key), _) => KeySource::Text(SecretText::new(key.clone())),
+        (None, Some(path)) => KeySource::File(PathBuf::from(path)),
+        (None, None) => KeySource::File(data_dir.join("secrets.key")),
+    };
+    secret::Config {
+        file: data_dir.join("secrets.json"),
+        key,
+    }
 }
 
 /// The default folder may be absent; one that somebody named may not.

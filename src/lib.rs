@@ -11,6 +11,10 @@ pub mod clock;
 
 mod json;
 
+pub mod secret;
+
+pub mod webhook;
+
 pub mod event;
 
 pub mod pattern;

@@ -278,3 +278,17 @@ pub const RETRY_AFTER_FULL_SECONDS: u32 = 10;
 
 /// Bytes of the headers that a rule adds to one target's deliveries: receivers take 8 KiB in all.
 pub const TARGET_HEADER_BYTES: usize = 4 * 1024;
+
+/// Largest value of a secret, in bytes: a client certificate with its chain and key fits.
+pub const SECRET_BYTES: usize = 64 * 1024;
+
+/// Most secrets: they are held in memory, and their file is written whole with each change.
+pub const SECRETS: usize = 10_000;
+
+/// Most secrets that sign one target's deliveries: one of each kind, and one more of each while a
+/// receiver moves to another name.
+pub const SIGNING_SECRETS: usize = 4;
+
+/// Values of one secret that hold at once: each makes a signature of every delivery longer by some
+/// 50 bytes.
+pub const SECRET_VERSIONS: usize = 10;

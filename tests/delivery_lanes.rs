@@ -17,6 +17,7 @@ use eventyard::limits;
 use eventyard::log::{self, BusName, DeadLetterReason, Disk, Log, RuleName, TargetId};
 use eventyard::router::Router;
 use eventyard::rule::{IfMatch, Rules};
+use eventyard::secret::Secrets;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -204,7 +205,9 @@ impl Bus {
             put.unwrap();
         }
         let service = http_client().unwrap();
-        let delivery = Delivery::start(log.clone(), rules.clone(), clock, service).unwrap();
+        let secrets = Secrets::in_memory(clock.clone());
+        let delivery =
+            Delivery::start(log.clone(), rules.clone(), clock, service, secrets).unwrap();
         let router = Router::start(log.clone(), rules.clone(), delivery.clone()).unwrap();
         Self {
             log,

@@ -11,16 +11,30 @@ const TABLE: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("json", &["limits"]),
+    ("secret", &["limits", "clock"]),
+    ("webhook", &[]),
     ("event", &["json", "limits"]),
     ("pattern", &["json", "limits"]),
     ("transform", &["event", "limits"]),
     ("journal", &["limits", "clock"]),
     ("store", &["limits"]),
     ("log", &["event", "journal", "store", "clock", "limits"]),
-    ("rule", &["event", "pattern", "transform", "log", "limits"]),
+    (
+        "rule",
+        &["event", "pattern", "transform", "secret", "log", "limits"],
+    ),
     (
         "delivery",
-        &["event", "transform", "log", "rule", "clock", "limits"],
+        &[
+            "event",
+            "transform",
+            "secret",
+            "webhook",
+            "log",
+            "rule",
+            "clock",
+            "limits",
+        ],
     ),
     ("router", &["event", "log", "rule", "delivery", "limits"]),
     ("stages", &[]),
@@ -28,11 +42,15 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "event", "pattern", "log", "rule", "delivery", "router", "clock", "limits",
+            "event", "pattern", "secret", "webhook", "log", "rule", "delivery", "router", "clock",
+            "limits",
         ],
     ),
     // `rule` reads durations and sizes the same way in every document of ours.
-    ("config", &["api", "log", "rule", "telemetry", "limits"]),
+    (
+        "config",
+        &["api", "log", "rule", "secret", "telemetry", "limits"],
+    ),
     (
         "app",
         &[
@@ -44,6 +62,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "log",
             "router",
             "rule",
+            "secret",
             "stages",
             "telemetry",
         ],

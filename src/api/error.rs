@@ -11,6 +11,7 @@ use crate::limits;
 use crate::log::{AppendError, BusName, LogError, NameError, RuleName, Sequence, TargetName};
 use crate::pattern::PatternError;
 use crate::rule::RuleError;
+use crate::secret::{SecretName, SecretsError};
 
 use super::body::BodyError;
 
@@ -139,6 +140,23 @@ impl Problem {
             .map(|(pointer, detail)| Place { pointer, detail })
             .collect();
         problem
+    }
+
+    /// 409: rules name the secret.
+    pub(super) fn in_use(secret: &SecretName, users: &[String]) -> Self {
+        let shown = users.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        let more = match users.len().saturating_sub(5) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Self::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            "Not possible as things stand",
+            format!(
+                "The secret `{secret}` is used by {shown}{more}; change these rules first, or delete it with ?force=true, and their deliveries wait until it is set again."
+            ),
+        )
     }
 
     /// 503
@@ -372,6 +390,28 @@ fn sentence(error: &impl ToString) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(chars).chain(['.']).collect()
+}
+
+impl From<SecretsError> for Problem {
+    fn from(error: SecretsError) -> Self {
+        match &error {
+            SecretsError::NoSecret(_) | SecretsError::NoVersion(..) => {
+                Self::not_found(sentence(&error))
+            }
+            SecretsError::Length(_) => Self::invalid(
+                "Invalid secret",
+                sentence(&error),
+                [("/value".to_owned(), error.to_string())],
+            ),
+            SecretsError::TooMany | SecretsError::InUse(..) => Self::new(
+                StatusCode::CONFLICT,
+                "conflict",
+                "Not possible as things stand",
+                sentence(&error),
+            ),
+            _ => Self::internal(error),
+        }
+    }
 }
 
 impl From<DeadLetterError> for Problem {

@@ -13,6 +13,7 @@ mod patterns;
 mod publish;
 mod revision;
 mod rules;
+mod secrets;
 mod server;
 mod targets;
 
@@ -23,12 +24,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::delivery::Delivery;
 use crate::limits;
 use crate::log::Log;
 use crate::rule::Rules;
+use crate::secret::Secrets;
 
 pub use error::Problem;
 pub use front::serve;
@@ -62,6 +64,7 @@ pub struct Api {
     log: Log,
     rules: Rules,
     delivery: Delivery,
+    secrets: Secrets,
     metrics: metrics::Metrics,
     bodies: body::Bodies,
     draining: AtomicBool,
@@ -76,6 +79,7 @@ impl Api {
         rules: Rules,
         delivery: Delivery,
         router: crate::router::Router,
+        secrets: Secrets,
     ) -> Arc<Self> {
         let metrics = metrics::Metrics::new(metrics::Sources {
             log: log.clone(),
@@ -86,6 +90,7 @@ impl Api {
             log,
             rules,
             delivery,
+            secrets,
             metrics,
             bodies: body::Bodies::new(config.body_idle_timeout),
             draining: AtomicBool::new(false),
@@ -131,6 +136,15 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/", post(publish::to_default).options(publish::handshake))
         .route("/v1/buses", get(buses::list))
         .nest("/v1/buses/{bus}", bus)
+        .route("/v1/secrets", get(secrets::list))
+        .route(
+            "/v1/secrets/{secret}",
+            get(secrets::one).put(secrets::put).delete(secrets::delete),
+        )
+        .route(
+            "/v1/secrets/{secret}/versions/{version}",
+            delete(secrets::delete_version),
+        )
         .route("/v1/patterns/test", post(patterns::test))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -16,6 +16,7 @@ mod quickstart;
 mod rule;
 mod rule_file;
 mod scratch;
+mod secret;
 mod send;
 mod serve;
 
@@ -63,6 +64,7 @@ enum Command {
     Rule(rule::Args),
     Event(event::Args),
     DeadLetter(dead_letter::Args),
+    Secret(secret::Args),
     Bench(bench::Args),
     #[command(hide = true)]
     BenchPeer(bench::PeerArgs),
@@ -105,6 +107,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Rule(args) => one_thread()?.block_on(rule::run(args)),
         Command::Event(args) => one_thread()?.block_on(event::run(args)),
         Command::DeadLetter(args) => one_thread()?.block_on(dead_letter::run(args)),
+        Command::Secret(args) => one_thread()?.block_on(secret::run(args)),
         Command::Health(args) => one_thread()?.block_on(health::run(args)),
     }
 }

@@ -284,6 +284,48 @@ impl Client {
     }
 }
 
+/// Secrets. Values go in; none comes out but of a generated one, once.
+impl Client {
+    /// A page of secrets, without their values.
+    pub async fn secrets(&self, after: Option<&str>) -> Result<Page, ClientError> {
+        let after: Vec<_> = after
+            .map(|after| ("after", after.to_owned()))
+            .into_iter()
+            .collect();
+        self.send_page(self.get_with(&["secrets"], &after)?, "secrets")
+            .await
+    }
+
+    /// One secret's versions and users.
+    pub async fn secret(&self, name: &str) -> Result<Json, ClientError> {
+        self.send(self.get(&["secrets", name])?).await
+    }
+
+    /// Sets or generates a value: `{"value": …}` or `{"generate": "hmac" | "ed25519"}`, and
+    /// `keep_old`.
+    pub async fn put_secret(
+        &self,
+        name: &str,
+        body: &serde_json::Value,
+    ) -> Result<Json, ClientError> {
+        self.send(self.put(&["secrets", name])?.json(body)).await
+    }
+
+    /// Deletes a secret; `force` although rules use it.
+    pub async fn delete_secret(&self, name: &str, force: bool) -> Result<(), ClientError> {
+        let query = [("force", force.to_string())];
+        self.send_empty(self.delete_with(&["secrets", name], &query)?)
+            .await
+    }
+
+    /// Deletes an earlier value of a secret.
+    pub async fn delete_secret_version(&self, name: &str, version: u32) -> Result<(), ClientError> {
+        let version = version.to_string();
+        self.send_empty(self.delete(&["secrets", name, "versions", &version])?)
+            .await
+    }
+}
+
 /// Health.
 impl Client {
     /// Whether the bus accepts events now; the error says why not.

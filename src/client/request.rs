@@ -58,13 +58,26 @@ impl Client {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<RequestBuilder, ClientError> {
+        Ok(self.http.get(self.url_with(path, query)?))
+    }
+
+    /// A `DELETE` with query parameters.
+    pub(super) fn delete_with(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<RequestBuilder, ClientError> {
+        Ok(self.http.delete(self.url_with(path, query)?))
+    }
+
+    fn url_with(&self, path: &[&str], query: &[(&str, String)]) -> Result<Url, ClientError> {
         let mut segments = vec!["v1"];
         segments.extend_from_slice(path);
         let mut url = self.url(&segments)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        Ok(self.http.get(url))
+        Ok(url)
     }
 
     pub(super) fn post(&self, path: &[&str]) -> Result<RequestBuilder, ClientError> {

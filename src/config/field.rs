@@ -8,6 +8,10 @@ pub(super) const ENV_PREFIX: &str = "EVENTYARD_";
 /// Names the configuration file.
 pub(super) const ENV_FILE: &str = "EVENTYARD_CONFIG";
 
+/// Holds the key that seals secrets. No setting: flags are seen by everybody, and `config show`
+/// prints settings.
+pub(super) const ENV_SECRETS_KEY: &str = "EVENTYARD_SECRETS_KEY";
+
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
@@ -25,6 +29,8 @@ pub enum Kind {
     /// `host:port` with an IP address.
     Address,
     Path,
+    /// A path, or nothing.
+    OptionalPath,
     /// Bytes, such as `64MiB`, between the two.
     Size {
         min: u64,
@@ -60,6 +66,12 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Path,
         default: "./rules",
         help: "Folder of rule files, <bus>/<rule>.json; the default one may be absent",
+    },
+    Field {
+        key: "secrets_key_file",
+        kind: Kind::OptionalPath,
+        default: "",
+        help: "File with the key that seals secrets; without it <data_dir>/secrets.key, made when first needed. EVENTYARD_SECRETS_KEY may hold the key instead",
     },
     Field {
         key: "segment_bytes",
@@ -131,7 +143,7 @@ impl Kind {
                 .map(drop)
                 .map_err(|_| "an IP address and port is wanted, such as 0.0.0.0:8080".to_owned()),
             Self::Path if text.is_empty() => Err("a path is wanted".to_owned()),
-            Self::Path => Ok(()),
+            Self::Path | Self::OptionalPath => Ok(()),
             Self::Size { min, max } => match bytes(text) {
                 Some(bytes) if (min..=max).contains(&bytes) => Ok(()),
                 Some(_) => Err(format!(
@@ -195,7 +207,7 @@ pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Op
 pub(super) fn mistyped_variables(env: &[(String, String)]) -> Vec<String> {
     let known: Vec<String> = FIELDS.iter().map(Field::env).collect();
     env.iter()
-        .filter(|(name, _)| name != ENV_FILE && !known.contains(name))
+        .filter(|(name, _)| name != ENV_FILE && name != ENV_SECRETS_KEY && !known.contains(name))
         .filter_map(|(name, _)| {
             let suffix = name.strip_prefix(ENV_PREFIX)?.to_ascii_lowercase();
             let near = nearest(&suffix, FIELDS.iter().map(|field| field.key))?;

@@ -28,7 +28,7 @@ pub fn schema() -> Value {
 
 fn kind(kind: Kind) -> Value {
     match kind {
-        Kind::Address | Kind::LogFilter => json!({ "type": "string" }),
+        Kind::Address | Kind::LogFilter | Kind::OptionalPath => json!({ "type": "string" }),
         Kind::Path => json!({ "type": "string", "minLength": 1 }),
         Kind::Size { .. } => {
             json!({ "type": ["string", "integer"], "pattern": "^[0-9]+([KMGT]?i?B)?$" })

@@ -16,15 +16,18 @@ use super::client::{self, TargetService};
 use super::encode;
 use super::next_step::Outcome;
 use super::retry_after;
+use super::signing::Signer;
 use crate::clock::{Clock, Timestamp};
 use crate::limits;
 use crate::log::{BusName, Log, LoggedEvent, Sequence};
 use crate::rule::{Mode, Target};
+use crate::secret::Secrets;
 
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("Eventyard/", env!("CARGO_PKG_VERSION")));
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// What every attempt of every lane needs.
 #[derive(Clone)]
@@ -32,6 +35,8 @@ pub(crate) struct Sender {
     pub(crate) log: Log,
     pub(crate) clock: Clock,
     pub(crate) service: TargetService,
+    pub(crate) secrets: Secrets,
+    pub(crate) signer: Arc<Signer>,
 }
 
 /// A delivery that an attempt is asked for.
@@ -91,7 +96,7 @@ impl Sender {
         let (headers, body, carried) = encode::encode(target, &events);
         events.truncate(carried);
         let id = webhook_id(target, &events);
-        let outcome = self.send(target, id, headers, body).await;
+        let outcome = self.send(target, &id, headers, body).await;
         for member in members.into_iter().take(carried) {
             done[member].outcome = Some(outcome.clone());
         }
@@ -101,7 +106,7 @@ impl Sender {
     async fn send(
         &self,
         target: &Target,
-        webhook_id: HeaderValue,
+        webhook_id: &str,
         encoded: HeaderMap,
         body: Bytes,
     ) -> Outcome {
@@ -114,7 +119,19 @@ impl Sender {
             }
         }
         headers.insert(USER_AGENT, AGENT);
-        headers.insert(WEBHOOK_ID, webhook_id);
+        if let Some(signing) = &target.signing {
+            let signed = self
+                .signer
+                .sign(&self.secrets, &signing.secrets, webhook_id, now, &body);
+            match signed {
+                Ok(signature) => headers.insert(WEBHOOK_SIGNATURE, signature),
+                Err(missing) => return Outcome::NotPrepared(missing),
+            };
+        }
+        headers.insert(
+            WEBHOOK_ID,
+            HeaderValue::try_from(webhook_id).expect("digits and dashes fit a header"),
+        );
         headers.insert(
             WEBHOOK_TIMESTAMP,
             HeaderValue::from(now.as_millis() / 1_000),
@@ -196,7 +213,7 @@ fn lossy(bytes: &[u8]) -> String {
 /// The same for every attempt of a delivery, different for every two deliveries, also of two buses
 /// that share a receiver; a receiver drops repeats by it. The events' ids are hashed, not carried:
 /// they are the publisher's words, and might hold a dot, which signatures do not allow.
-fn webhook_id(target: &Target, events: &[Arc<LoggedEvent>]) -> HeaderValue {
+fn webhook_id(target: &Target, events: &[Arc<LoggedEvent>]) -> String {
     let mut hasher = SipHasher13::new();
     for event in events {
         hasher.write_u64(event.sequence);
@@ -207,9 +224,8 @@ fn webhook_id(target: &Target, events: &[Arc<LoggedEvent>]) -> HeaderValue {
     }
     let first = events.first().map_or(0, |event| event.sequence);
     let hash = hasher.finish();
-    let text = match target.mode {
+    match target.mode {
         Mode::Binary | Mode::Structured => format!("{}-{first}-{hash:016x}", target.key.0),
         Mode::Batch => format!("{}-{first}-{}-{hash:016x}", target.key.0, events.len()),
-    };
-    HeaderValue::try_from(text).expect("digits and dashes fit a header")
+    }
 }

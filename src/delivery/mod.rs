@@ -14,6 +14,7 @@ mod lane;
 mod next_step;
 mod progress;
 mod retry_after;
+mod signing;
 mod status;
 
 use std::collections::HashMap;
@@ -44,6 +45,7 @@ use crate::log::{
     TargetName,
 };
 use crate::rule::{Rules, Target};
+use crate::secret::Secrets;
 
 /// All lanes. Clones share them.
 #[derive(Clone)]
@@ -66,6 +68,7 @@ impl Delivery {
         rules: Rules,
         clock: Clock,
         service: TargetService,
+        secrets: Secrets,
     ) -> Result<Delivery, LogError> {
         let checkpoint = log.checkpoint()?;
         let targets = log.targets_with_state()?;
@@ -73,6 +76,8 @@ impl Delivery {
             log,
             clock,
             service,
+            secrets,
+            signer: Arc::default(),
         };
         let delivery = Delivery(Arc::new(Inner {
             hub: Arc::new(Hub {

@@ -26,6 +26,9 @@ pub enum Outcome {
     Failed(String),
     /// The log could not give the event just now; nothing was sent.
     NotRead(String),
+    /// The request could not be made as its target wants it, such as for want of a secret; nothing
+    /// was sent.
+    NotPrepared(String),
     /// The event is gone from the log or cannot be encoded; nothing was sent.
     Unreadable(String),
     /// The delivery had passed its max age before the attempt; nothing was sent.
@@ -70,7 +73,10 @@ impl Outcome {
                 }
             }
             Outcome::TimedOut(_) | Outcome::Failed(_) => Health::Down,
-            Outcome::NotRead(_) | Outcome::Unreadable(_) | Outcome::Expired => Health::Unknown,
+            Outcome::NotRead(_)
+            | Outcome::NotPrepared(_)
+            | Outcome::Unreadable(_)
+            | Outcome::Expired => Health::Unknown,
         }
     }
 
@@ -92,6 +98,7 @@ impl Outcome {
             | Outcome::TimedOut(text)
             | Outcome::Failed(text)
             | Outcome::NotRead(text)
+            | Outcome::NotPrepared(text)
             | Outcome::Unreadable(text) => Some(text.clone()),
             Outcome::Expired => None,
         }
@@ -143,7 +150,7 @@ pub fn next_step(
                 }
             }
         },
-        Outcome::TimedOut(_) | Outcome::Failed(_) => {}
+        Outcome::TimedOut(_) | Outcome::Failed(_) | Outcome::NotPrepared(_) => {}
         Outcome::NotRead(_) => exhausted = DeadLetterReason::Unreadable,
         Outcome::Unreadable(_) => return NextStep::DeadLetter(DeadLetterReason::Unreadable),
         Outcome::Expired => return NextStep::DeadLetter(DeadLetterReason::TooOld),

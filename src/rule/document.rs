@@ -28,7 +28,6 @@ pub(super) const RULE: Shape = Shape {
         "ordering_key",
         "transform",
         "auth",
-        "signing",
         "dead_letter",
         "method",
         "query",
@@ -44,6 +43,7 @@ pub(super) const RULE: Shape = Shape {
         ("concurrency", "into an element of `targets`"),
         ("retry", "into an element of `targets`"),
         ("batch", "into an element of `targets`"),
+        ("signing", "into an element of `targets`"),
         ("jsonpath", "into `filter`"),
     ],
 };

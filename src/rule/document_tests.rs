@@ -151,7 +151,6 @@ fn fields_of_later_versions_are_refused_by_name() {
         "ordering_key",
         "transform",
         "auth",
-        "signing",
         "dead_letter",
         "method",
         "query",
@@ -167,6 +166,37 @@ fn fields_of_later_versions_are_refused_by_name() {
         let rule = MINIMAL.replacen('{', &format!(r#"{{"{field}": 1, "#), 1);
         check(&rule, &[(&pointer, "this version has no")]);
     }
+}
+
+#[test]
+fn a_signed_target_is_structured_unless_it_says_otherwise() {
+    let mode = |settings: &str| {
+        let text = format!(
+            r#"{{"pattern": {{"type": ["a"]}}, "targets": [{{"id": "t", "url": "http://h/", {settings}}}]}}"#
+        );
+        RuleDocument::parse(&text).unwrap().targets[0].mode
+    };
+    assert_eq!(mode(r#""signing": {"secret": "k"}"#), Mode::Structured);
+    assert_eq!(
+        mode(r#""signing": {"secret": "k"}, "mode": "binary""#),
+        Mode::Binary
+    );
+    check_target(
+        r#""signing": {}"#,
+        &[("/targets/0/signing", "eventyard secret generate")],
+    );
+    check_target(
+        r#""signing": {"secret": "a", "secrets": ["b"]}"#,
+        &[("/targets/0/signing", "not both")],
+    );
+    check_target(
+        r#""signing": {"secrets": []}"#,
+        &[("/targets/0/signing/secrets", "1 to 4")],
+    );
+    check_target(
+        r#""signing": {"secret": "whsec_/+=="}"#,
+        &[("/targets/0/signing/secret", "a secret's name")],
+    );
 }
 
 #[test]

@@ -27,7 +27,9 @@ mod rules;
 mod rules_tests;
 #[cfg(test)]
 mod schema_tests;
+mod secret_ref;
 mod set;
+mod signing;
 mod size;
 mod target;
 mod target_document;
@@ -44,6 +46,7 @@ pub use locate::{Place, excerpt, find, place};
 pub use problem::Problem;
 pub use rules::Rules;
 pub use set::{FilterExplanation, Rule, RuleExplanation, RuleSet};
+pub use signing::Signing;
 pub use size::{SizeError, format_size, parse_size};
 pub use target::{BatchPolicy, Mode, RetryPolicy, Target};
 pub use target_document::TargetDocument;

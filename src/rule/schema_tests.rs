@@ -40,6 +40,7 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, "/$defs/target", &target_document::TARGET);
     same_fields(&rule, "/$defs/retry", &target_document::RETRY);
     same_fields(&rule, "/$defs/batch", &target_document::BATCH);
+    same_fields(&rule, "/$defs/target/properties/signing", &signing::SIGNING);
     let bus = schema("bus");
     same_fields(&bus, "", &bus::BUS);
     same_fields(&bus, "/properties/retention", &bus::RETENTION);
@@ -189,6 +190,14 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("timeout", json!("10s")),
         target("timeout", json!("10")),
         target("timeout", json!(10)),
+        target("signing", json!({"secret": "a"})),
+        target("signing", json!({"secrets": ["a", "b"]})),
+        target("signing", json!({"secrets": []})),
+        target("signing", json!({"secrets": ["a", "b", "c", "d", "e"]})),
+        target("signing", json!({"secret": "a", "secrets": ["b"]})),
+        target("signing", json!({"secret": "a b"})),
+        target("signing", json!({})),
+        target("signing", json!("whsec_x")),
         target("concurrency", json!(0)),
         target("concurrency", json!(1024)),
         target("concurrency", json!(1025)),

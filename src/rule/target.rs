@@ -7,8 +7,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::duration::{self, format_duration};
+use super::signing::Signing;
 use super::size::format_size;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
+use crate::secret::SecretName;
 
 /// Content mode of a delivery (CloudEvents HTTP binding, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
@@ -81,6 +83,13 @@ impl Serialize for BatchPolicy {
     }
 }
 
+impl Target {
+    /// Every secret that its deliveries need.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.signing.iter().flat_map(|signing| &signing.secrets)
+    }
+}
+
 /// Where matched events go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
@@ -101,4 +110,6 @@ pub struct Target {
     pub batch_events: usize,
     pub batch_bytes: usize,
     pub batch_wait: Duration,
+    /// What signs the deliveries; unsigned when `None`.
+    pub signing: Option<Signing>,
 }

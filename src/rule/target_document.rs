@@ -10,6 +10,7 @@ use super::duration::{self, format_duration};
 use super::headers;
 use super::problem::Problems;
 use super::reader::{Node, Shape, list, nearest, short};
+use super::signing::{self, Signing};
 use super::target::{BatchPolicy, Mode, RetryPolicy, Target};
 use super::target_url::check_url;
 use crate::limits;
@@ -26,13 +27,13 @@ pub(super) const TARGET: Shape = Shape {
         "concurrency",
         "retry",
         "batch",
+        "signing",
     ],
     later: &[
         "rate_limit",
         "ordering_key",
         "transform",
         "auth",
-        "signing",
         "dead_letter",
         "method",
         "query",
@@ -92,6 +93,8 @@ pub struct TargetDocument {
     /// Some exactly in mode batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Signing>,
 }
 
 fn serialize_url<S: Serializer>(url: &reqwest::Url, serializer: S) -> Result<S::Ok, S::Error> {
@@ -122,6 +125,8 @@ impl TargetDocument {
             .and_then(|url| read_url(url, problems));
         let mode = match object.field("mode") {
             Some(mode) => read_mode(mode, problems),
+            // Signatures do not cover the `ce-` headers of mode binary.
+            None if object.field("signing").is_some() => Some(Mode::Structured),
             None => Some(Mode::default()),
         };
         let headers = match object.field("headers") {
@@ -155,6 +160,10 @@ impl TargetDocument {
             (None, Some(Mode::Batch)) => Some(BatchPolicy::default()),
             (None, _) => None,
         };
+        let signing = match object.field("signing") {
+            Some(node) => Some(signing::read(node, problems)?),
+            None => None,
+        };
         Some(TargetDocument {
             id: id?,
             url: url?,
@@ -164,6 +173,7 @@ impl TargetDocument {
             concurrency: usize::try_from(concurrency?).ok()?,
             retry: retry?,
             batch,
+            signing,
         })
     }
 
@@ -183,6 +193,7 @@ impl TargetDocument {
             batch_events: batch.max_events,
             batch_bytes: batch.max_bytes,
             batch_wait: batch.max_wait,
+            signing: self.signing,
         }
     }
 }

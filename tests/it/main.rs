@@ -15,3 +15,4 @@ mod limits;
 mod patterns;
 mod publish;
 mod rules;
+mod secrets;

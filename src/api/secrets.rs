@@ -1,0 +1,253 @@
+//! Secrets: set, generate, list, delete. No answer holds a value but the one that generated it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::extract::{self, Filter};
+use super::{Api, Problem};
+use crate::limits;
+use crate::rule::parse_duration;
+use crate::secret::{Secret, SecretName, SecretText, SecretsError};
+use crate::webhook::{self, SigningKey};
+
+/// How long an earlier value goes on holding unless it is said: a day to change the receivers.
+const KEEP_OLD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest time that an earlier value may hold.
+const KEEP_OLD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Bytes of a request's JSON around a secret, whose characters may all be escaped.
+const BODY_BYTES: usize = 6 * limits::SECRET_BYTES + 4 * 1024;
+
+/// What may be known of a secret.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    name: SecretName,
+    /// `hmac` or `ed25519` when its newest value is a signing key, else `text`.
+    kind: &'static str,
+    /// What receivers verify with, of an ed25519 key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+    /// Those that hold, the newest first.
+    versions: Vec<ShownVersion>,
+    /// `bus/rule/target` of every target that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by: Option<Vec<String>>,
+    /// Only in the answer that generated it, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownVersion {
+    version: u32,
+    created: String,
+    expires: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct List {
+    secrets: Vec<Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<SecretName>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Put {
+    value: Option<String>,
+    generate: Option<Generate>,
+    keep_old: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Generate {
+    Hmac,
+    Ed25519,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deletion {
+    #[serde(default)]
+    force: bool,
+}
+
+fn name(text: &str) -> Result<SecretName, Problem> {
+    SecretName::new(text)
+        .map_err(|error| Problem::malformed(format!("The path is wrong: {error}.")))
+}
+
+/// `GET /v1/secrets`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Filter(page): Filter<extract::Page>,
+) -> Result<Json<List>, Problem> {
+    let limit = page.limit()?;
+    let after = page.after.as_deref();
+    let all = api.secrets.all();
+    let mut left = all
+        .iter()
+        .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after));
+    let secrets: Vec<Shown> = left
+        .by_ref()
+        .take(limit)
+        .map(|(name, secret)| shown(&api, name, secret))
+        .collect();
+    let next = secrets.last().map(|last| last.name.clone());
+    let next = next.filter(|_| left.next().is_some());
+    Ok(Json(List { secrets, next }))
+}
+
+/// `GET /v1/secrets/{secret}`
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    Path(text): Path<String>,
+) -> Result<Json<Shown>, Problem> {
+    let name = name(&text)?;
+    let secret = api.secrets.get(&name);
+    let secret = secret.ok_or_else(|| SecretsError::NoSecret(name.clone()))?;
+    let mut shown = shown(&api, &name, &secret);
+    shown.used_by = Some(used_by(&api, &name));
+    Ok(Json(shown))
+}
+
+/// `PUT /v1/secrets/{secret}`: a new value, given or generated.
+pub(super) async fn put(
+    State(api): State<Arc<Api>>,
+    Path(text): Path<String>,
+    body: Body,
+) -> Result<(StatusCode, Json<Shown>), Problem> {
+    let name = name(&text)?;
+    let put = read(&extract::json_text(&api, body, BODY_BYTES).await?)?;
+    let keep_old = match &put.keep_old {
+        None => KEEP_OLD,
+        Some(text) => parse_duration(text)
+            .ok()
+            .filter(|keep| *keep <= KEEP_OLD_MAX)
+            .ok_or_else(|| wrong("/keep_old", "must be a duration from `0s` to `365d`"))?,
+    };
+    let (value, generated) = match (put.value, put.generate) {
+        (Some(value), None) => (SecretText::new(value), false),
+        (None, Some(kind)) => {
+            let key = match kind {
+                Generate::Hmac => webhook::new_symmetric_key(),
+                Generate::Ed25519 => webhook::new_ed25519_key(),
+            };
+            let key = key.ok_or(SecretsError::NoRandomness)?;
+            (SecretText::new(key.to_string()), true)
+        }
+        _ => {
+            return Err(wrong(
+                "",
+                r#"must hold either `value` or `generate` ("hmac" or "ed25519")"#,
+            ));
+        }
+    };
+    let to_show = generated.then(|| value.expose().to_owned());
+    let existed = api.secrets.get(&name).is_some();
+    let (secrets, set) = (api.secrets.clone(), name.clone());
+    let secret = blocking(move || secrets.set(&set, value, keep_old)).await?;
+    let mut shown = shown(&api, &name, &secret);
+    shown.value = to_show;
+    let status = if existed {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    Ok((status, Json(shown)))
+}
+
+/// `DELETE /v1/secrets/{secret}`: refused while a rule names it, unless forced.
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    Path(text): Path<String>,
+    Filter(deletion): Filter<Deletion>,
+) -> Result<StatusCode, Problem> {
+    let name = name(&text)?;
+    let users = used_by(&api, &name);
+    if !users.is_empty() && !deletion.force && api.secrets.get(&name).is_some() {
+        return Err(Problem::in_use(&name, &users));
+    }
+    let secrets = api.secrets.clone();
+    blocking(move || secrets.remove(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /v1/secrets/{secret}/versions/{version}`
+pub(super) async fn delete_version(
+    State(api): State<Arc<Api>>,
+    Path((text, version)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let name = name(&text)?;
+    let version = version.parse::<u32>().map_err(|_| {
+        Problem::malformed("A secret's version is a number, as its list of versions shows it.")
+    })?;
+    let secrets = api.secrets.clone();
+    blocking(move || secrets.remove_version(&name, version)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reads the request without ever repeating what it holds: serde's own errors quote values.
+fn read(text: &str) -> Result<Put, Problem> {
+    serde_json::from_str(text).map_err(|_| {
+        wrong(
+            "",
+            r#"must be {"value": "<the secret>"} or {"generate": "hmac" or "ed25519"}, perhaps with "keep_old": "24h""#,
+        )
+    })
+}
+
+fn wrong(pointer: &str, detail: &str) -> Problem {
+    Problem::invalid(
+        "Invalid secret",
+        format!("The body {detail}."),
+        [(pointer.to_owned(), detail.to_owned())],
+    )
+}
+
+async fn blocking<T: Send + 'static>(
+    change: impl FnOnce() -> Result<T, SecretsError> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(change).await;
+    Ok(done.map_err(Problem::internal)??)
+}
+
+fn shown(api: &Api, name: &SecretName, secret: &Secret) -> Shown {
+    let key = SigningKey::parse(secret.newest().value.expose()).ok();
+    let public_key = key.as_ref().and_then(SigningKey::public);
+    let versions = secret
+        .holding(api.secrets.now())
+        .map(|version| ShownVersion {
+            version: version.number,
+            created: version.created.to_string(),
+            expires: version.expires.map(|until| until.to_string()),
+        });
+    Shown {
+        name: name.clone(),
+        kind: match (&key, &public_key) {
+            (None, _) => "text",
+            (Some(_), None) => "hmac",
+            (Some(_), Some(_)) => "ed25519",
+        },
+        public_key,
+        versions: versions.collect(),
+        used_by: None,
+        value: None,
+    }
+}
+
+fn used_by(api: &Api, name: &SecretName) -> Vec<String> {
+    let targets = api.rules.current().targets();
+    let users = targets
+        .iter()
+        .filter(|target| target.secrets().any(|used| used == name));
+    users
+        .map(|target| format!("{}/{}/{}", target.bus, target.rule, target.id))
+        .collect()
+}

@@ -1,0 +1,40 @@
+//! References to secrets: `{"secret": "name"}` stands where a value must not.
+
+use super::problem::Problems;
+use super::reader::{Node, Shape};
+use crate::secret::SecretName;
+
+pub(super) const SECRET: Shape = Shape {
+    what: "a secret",
+    fields: &["secret"],
+    later: &[],
+    elsewhere: &[],
+};
+
+#[expect(dead_code, reason = "auth and tls, which come next, read it")]
+/// Reads `{"secret": "name"}`; the value itself is refused and not repeated.
+pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<SecretName> {
+    if node.raw().starts_with('"') {
+        node.problem(
+            problems,
+            r#"a rule names a secret and does not hold it: {"secret": "<name>"}, after `eventyard secret set <name>`"#,
+        );
+        return None;
+    }
+    let object = node.object(&SECRET, problems)?;
+    let example = r#"the name of a secret, such as {"secret": "billing-key"}"#;
+    let field = object.required("secret", example, problems)?;
+    name(field, problems)
+}
+
+/// Reads the name that stands under `secret`.
+pub(super) fn name(field: &Node<'_>, problems: &mut Problems) -> Option<SecretName> {
+    let text = field.string(r#"the name of a secret, such as "billing-key""#, problems)?;
+    match SecretName::new(&text) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            field.problem(problems, error.to_string());
+            None
+        }
+    }
+}

@@ -292,3 +292,22 @@ pub const SIGNING_SECRETS: usize = 4;
 /// Values of one secret that hold at once: each makes a signature of every delivery longer by some
 /// 50 bytes.
 pub const SECRET_VERSIONS: usize = 10;
+
+/// Groups that a summary of dead letters tells apart; the rest is one number. A bus with so many
+/// failing targets needs a filter anyway.
+pub const DEAD_LETTER_GROUPS: usize = 1_000;
+
+/// Dead letters looked at for one page of a filtered list: a search for what is not there must end.
+pub const DEAD_LETTERS_PER_PAGE: usize = 50_000;
+
+/// Fastest redrive that may be asked for, in its unit of time; without a rate there is no bound.
+pub const REDRIVE_RATE: u32 = 1_000_000;
+
+/// Redrives in the background at once.
+pub const REDRIVE_JOBS: usize = 16;
+
+/// Redrives that are remembered, ended ones included.
+pub const REDRIVE_JOBS_KEPT: usize = 100;
+
+/// Largest request about dead letters, in bytes: `DEAD_LETTER_IDS` of them fit.
+pub const DEAD_LETTER_REQUEST_BYTES: usize = 512 * 1024;

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::delivery::dead_letter::DeadLetterError;
+use crate::delivery::dead_letter::{DeadLetterError, JobError};
 use crate::event::{DecodeError, ErrorClass};
 use crate::limits;
 use crate::log::{AppendError, BusName, LogError, NameError, RuleName, Sequence, TargetName};
@@ -429,5 +429,14 @@ impl From<DeadLetterError> for Problem {
             DeadLetterError::Append(error) => error.into(),
             DeadLetterError::Log(error) => error.into(),
         }
+    }
+}
+
+impl From<JobError> for Problem {
+    fn from(error: JobError) -> Self {
+        Self::unavailable(
+            format!("Nothing was begun: {error}."),
+            limits::RETRY_AFTER_SECONDS,
+        )
     }
 }

@@ -138,16 +138,20 @@ impl Browse {
     }
 }
 
-/// RFC 3339, such as `2026-11-22T19:30:00Z`; moments before 1970 are 1970.
 fn moment(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let moment: jiff::Timestamp = text.parse().map_err(|_| {
+    parse_moment(&text).map(Some).ok_or_else(|| {
         Problem::malformed(format!(
             "`{name}` is {text:?}; a moment such as 2026-11-22T19:30:00Z is wanted (a `+` in a URL is written %2B)."
         ))
-    })?;
+    })
+}
+
+/// RFC 3339, such as `2026-11-22T19:30:00Z`; moments before 1970 are 1970.
+pub(super) fn parse_moment(text: &str) -> Option<Timestamp> {
+    let moment: jiff::Timestamp = text.parse().ok()?;
     let millis = u64::try_from(moment.as_millisecond()).unwrap_or(0);
-    Ok(Some(Timestamp::from_millis(millis)))
+    Some(Timestamp::from_millis(millis))
 }
 
 /// A plain sequence is a cursor too: a reader may start behind any event it knows.

@@ -111,7 +111,14 @@ impl Api {
 pub fn routes(api: Arc<Api>) -> Router {
     let dead_letters = Router::new()
         .route("/", get(dead_letters::list))
+        .route("/groups", get(dead_letters::groups))
+        .route("/export", get(dead_letters::export))
         .route("/redrive", post(dead_letters::redrive))
+        .route("/redrives", get(dead_letters::jobs))
+        .route(
+            "/redrives/{id}",
+            get(dead_letters::job).delete(dead_letters::cancel),
+        )
         .route("/purge", post(dead_letters::purge))
         .route("/{id}", get(dead_letters::one).delete(dead_letters::delete));
     let rule = Router::new()

@@ -56,6 +56,8 @@ struct Inner {
     rules: Rules,
     lanes: RwLock<HashMap<TargetId, Arc<Handle>>>,
     tasks: TaskTracker,
+    /// Redrives in the background.
+    jobs: dead_letter::Jobs,
     /// Ends the tasks that are not lanes.
     stop: CancellationToken,
 }
@@ -88,6 +90,7 @@ impl Delivery {
             rules,
             lanes: RwLock::new(HashMap::new()),
             tasks: TaskTracker::new(),
+            jobs: dead_letter::Jobs::default(),
             stop: CancellationToken::new(),
         }));
         for target in targets {

@@ -12,6 +12,7 @@ mod decode;
 mod draft;
 mod encode;
 mod error;
+mod extend;
 mod handshake;
 mod header_value;
 mod media_type;

@@ -425,6 +425,15 @@ impl Log {
             || view.is_backlogged(target, sequence)?)
     }
 
+    /// Whether a delivery waits on disk, parked or backlogged.
+    ///
+    /// # Errors
+    /// [`LogError`], as for all views.
+    pub fn is_pending(&self, target: TargetId, sequence: Sequence) -> Result<bool, LogError> {
+        let view = self.shared.view()?;
+        Ok(view.parked(target, sequence)?.is_some() || view.is_backlogged(target, sequence)?)
+    }
+
     /// Dead letters behind `after` in (target, sequence) order, of one target when given.
     ///
     /// # Errors

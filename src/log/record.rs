@@ -129,6 +129,22 @@ pub enum DeadLetterReason {
 }
 
 impl DeadLetterReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::AttemptsExhausted,
+        Self::TooOld,
+        Self::Refused,
+        Self::Gone,
+        Self::TargetRemoved,
+        Self::Unreadable,
+    ];
+
+    /// The reason that [`Self::as_str`] writes so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
     /// The reason as the API and the CLI write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -147,3 +147,215 @@ async fn dead_letters_outlive_their_rule_and_cannot_be_redriven_then() {
         .await;
     assert_eq!(answer.json(), json!({"purged": 1}));
 }
+
+/// A bus with 3 letters of a target that refused (two types), and 2 of one that answered 503.
+async fn with_two_kinds() -> (TestBus, TestTarget, TestTarget) {
+    let bus = TestBus::start().await;
+    let (refusing, failing) = (TestTarget::replying([400]), TestTarget::replying([503]));
+    bus.put_rule("orders", &rule_to(&refusing, &json!({})))
+        .await;
+    for (number, kind) in [
+        ("0", "order.placed"),
+        ("1", "order.paid"),
+        ("2", "order.placed"),
+    ] {
+        let mut event = event(number);
+        event["type"] = json!(kind);
+        bus.publish(&event).await;
+    }
+    stand(&bus, 3).await;
+    bus.delete("/v1/buses/default/rules/orders").await;
+    bus.put_rule("invoices", &rule_to(&failing, &json!({})))
+        .await;
+    bus.publish(&event("3")).await;
+    bus.publish(&event("4")).await;
+    eventually("five dead letters", async || {
+        let groups = bus.get(&format!("{BUS}/groups")).await.json();
+        (groups["count"] == 5).then_some(())
+    })
+    .await;
+    (bus, refusing, failing)
+}
+
+#[tokio::test]
+async fn dead_letters_are_filtered_and_counted_in_groups() {
+    let (bus, _refusing, _failing) = with_two_kinds().await;
+    for (filter, count) in [
+        ("reason=refused", 3),
+        ("reason=attempts_exhausted", 2),
+        ("status=503", 2),
+        ("status=4xx", 3),
+        ("status=none", 0),
+        ("rule=orders", 3),
+        ("rule=orders&target=other", 0),
+        ("type=order.paid", 1),
+        ("type=order.placed&reason=refused", 2),
+        ("since=2020-01-01T00:00:00Z", 5),
+        ("until=2020-01-01T00:00:00Z", 0),
+    ] {
+        let list = bus.get(&format!("{BUS}?{filter}")).await.json();
+        assert_eq!(
+            list["dead_letters"].as_array().unwrap().len(),
+            count,
+            "{filter}"
+        );
+        let groups = bus.get(&format!("{BUS}/groups?{filter}")).await.json();
+        assert_eq!(groups["count"], count, "{filter}");
+    }
+    let groups = bus.get(&format!("{BUS}/groups")).await.json();
+    let seen: Vec<_> = groups["groups"].as_array().unwrap().iter().collect();
+    assert_eq!(seen.len(), 2, "{groups}");
+    assert_eq!(
+        (&seen[0]["rule"], &seen[0]["count"]),
+        (&json!("orders"), &json!(3))
+    );
+    assert_eq!(seen[0]["target_gone"], true);
+    assert_eq!(
+        (&seen[1]["status"], &seen[1]["count"]),
+        (&json!("5xx"), &json!(2))
+    );
+    assert_eq!(groups["redrivable"], 2);
+    for bad in ["reason=x", "status=5", "since=x", "rule=a%20b", "x=1"] {
+        bus.get(&format!("{BUS}?{bad}")).await.problem(400);
+    }
+    bus.get(&format!("{BUS}/groups?limit=3")).await.problem(400);
+}
+
+#[tokio::test]
+async fn a_redrive_is_counted_before_and_takes_what_its_filter_says() {
+    let (bus, _refusing, failing) = with_two_kinds().await;
+    let choice = json!({"filter": {"status": 503}, "dry_run": true});
+    for verb in ["redrive", "purge"] {
+        let counted = bus.post(&format!("{BUS}/{verb}"), &choice).await.json();
+        assert_eq!(
+            (&counted["dry_run"], &counted["count"]),
+            (&json!(true), &json!(2))
+        );
+    }
+    assert_eq!(bus.get(&format!("{BUS}/groups")).await.json()["count"], 5);
+    failing.now_replying([204]);
+    let choice = json!({"filter": {"status": "5xx"}});
+    let answer = bus.post(&format!("{BUS}/redrive"), &choice).await;
+    assert_eq!(answer.json(), json!({"redriven": 2}));
+    failing.receives(8).await;
+    let purged = bus
+        .post(
+            &format!("{BUS}/purge"),
+            &json!({"filter": {"type": "order.paid"}}),
+        )
+        .await;
+    assert_eq!(purged.json(), json!({"purged": 1}));
+    assert_eq!(bus.get(&format!("{BUS}/groups")).await.json()["count"], 2);
+    for bad in [
+        json!({"filter": {"reason": "x"}}),
+        json!({"filter": {}, "all": true}),
+        json!({"all": true, "rate": "5"}),
+        json!({"all": true, "to": {"rule": "nope", "target": "x"}}),
+    ] {
+        bus.post(&format!("{BUS}/redrive"), &bad).await.problem(422);
+    }
+    bus.post(
+        &format!("{BUS}/purge"),
+        &json!({"all": true, "rate": "5/s"}),
+    )
+    .await
+    .problem(422);
+}
+
+#[tokio::test]
+async fn dead_letters_of_a_deleted_target_are_redriven_to_another() {
+    let (bus, _refusing, _failing) = with_two_kinds().await;
+    let other = TestTarget::accepting();
+    let mut rule = rule_to(&other, &json!({}));
+    rule["pattern"] = json!({"type": ["nothing.like.it"]});
+    bus.put_rule("rescue", &rule).await;
+    let choice =
+        json!({"filter": {"rule": "orders"}, "to": {"rule": "rescue", "target": "billing"}});
+    let answer = bus.post(&format!("{BUS}/redrive"), &choice).await;
+    assert_eq!(answer.json(), json!({"redriven": 3}), "{answer:?}");
+    let mut ids: Vec<_> = other
+        .receives(3)
+        .await
+        .iter()
+        .map(|r| r.header("ce-id").to_owned())
+        .collect();
+    ids.sort();
+    assert_eq!(ids, ["0", "1", "2"]);
+    assert_eq!(bus.get(&format!("{BUS}/groups")).await.json()["count"], 2);
+}
+
+#[tokio::test]
+async fn a_redrive_at_a_rate_shows_how_far_it_is_and_is_cancelled() {
+    let (bus, target, _) = with_dead(4).await;
+    target.now_replying([204]);
+    let answer = bus
+        .post(
+            &format!("{BUS}/redrive"),
+            &json!({"all": true, "rate": "1/h"}),
+        )
+        .await;
+    assert_eq!(answer.status, 202);
+    let job = answer.json();
+    assert_eq!(
+        (&job["state"], &job["chosen"]),
+        (&json!("running"), &json!(4)),
+        "{job}"
+    );
+    let path = answer.headers["location"].to_str().unwrap().to_owned();
+    eventually("the first one at once", async || {
+        (bus.get(&path).await.json()["redriven"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(bus.delete(&path).await.status, 204);
+    let ended = eventually("the end", async || {
+        let job = bus.get(&path).await.json();
+        (job["state"] != "running").then_some(job)
+    })
+    .await;
+    assert_eq!(
+        (&ended["state"], &ended["redriven"]),
+        (&json!("cancelled"), &json!(1))
+    );
+    stand(&bus, 3).await;
+    let answer = bus
+        .post(
+            &format!("{BUS}/redrive"),
+            &json!({"all": true, "rate": "1000/s"}),
+        )
+        .await;
+    let path = answer.headers["location"].to_str().unwrap().to_owned();
+    eventually("the job's end", async || {
+        (bus.get(&path).await.json()["state"] == "done").then_some(())
+    })
+    .await;
+    // Four that were refused, then four that were taken.
+    target.receives(8).await;
+    let jobs = bus.get(&format!("{BUS}/redrives")).await.json();
+    assert_eq!(jobs["redrives"].as_array().unwrap().len(), 2);
+    bus.get(&format!("{BUS}/redrives/1")).await.problem(404);
+}
+
+#[tokio::test]
+async fn dead_letters_are_exported_as_a_batch_that_a_bus_takes() {
+    let (bus, _refusing, _failing) = with_two_kinds().await;
+    let answer = bus.get(&format!("{BUS}/export?reason=refused")).await;
+    assert_eq!(
+        answer.headers["content-type"],
+        "application/cloudevents-batch+json"
+    );
+    let events = answer.json();
+    let events = events.as_array().unwrap();
+    assert_eq!(events.len(), 3);
+    assert_eq!(events[1]["type"], "order.paid");
+    assert_eq!(events[1]["deadletterreason"], "refused");
+    assert_eq!(events[1]["deadletterstatus"], 400);
+    assert_eq!(events[1]["deadletterrule"], "orders");
+    let other = TestBus::start().await;
+    let request = other
+        .request(reqwest::Method::POST, "/")
+        .header("content-type", "application/cloudevents-batch+json")
+        .body(answer.body.clone());
+    assert_eq!(request.send().await.unwrap().status(), 202);
+    let none = bus.get(&format!("{BUS}/export?status=none")).await;
+    assert_eq!(none.json(), json!([]));
+}

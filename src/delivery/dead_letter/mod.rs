@@ -1,10 +1,26 @@
-//! Redrives, deletes and purges dead letters, in bounded steps.
+//! Dead letters: chosen, counted, redriven, deleted and purged, in bounded steps.
+//!
+//! [`choice`] says which are meant and walks over them; [`groups`] counts them; [`job`] redrives
+//! them at a rate; [`facts`] puts what is known of one onto its event.
 
-use std::collections::BTreeMap;
+mod choice;
+mod facts;
+mod groups;
+mod job;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use self::choice::{Choice, StatusClass, StatusWanted, Walk};
+pub use self::facts::with_facts;
+pub use self::groups::{Group, Groups, groups, groups_of};
+pub(super) use self::job::Jobs;
+pub use self::job::{Job, JobError, JobState, Rate, RateError, Work};
 
 use super::Delivery;
 use crate::limits;
 use crate::log::{AppendError, DeadLetter, LogError, Parked, Record, Sequence, TargetId};
+use crate::rule::{RuleSet, Target};
 
 /// Which dead letters are meant.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +29,8 @@ pub enum Which<'a> {
     Ids(&'a [(TargetId, Sequence)]),
     /// All that these targets have now.
     Targets(&'a [TargetId]),
+    /// All that are chosen now.
+    Chosen(&'a Choice),
 }
 
 /// Why dead letters could not be redriven or removed. Steps that were done before stay done.
@@ -31,10 +49,20 @@ pub enum DeadLetterError {
     Log(#[from] LogError),
 }
 
-/// Delivers dead letters again, their attempts and age counting anew; how many. A dead letter whose
-/// target was deleted stops it with [`DeadLetterError::TargetGone`].
+/// Delivers dead letters again, their attempts and age counting anew; how many. One of
+/// [`Which::Ids`] whose target was deleted stops it with [`DeadLetterError::TargetGone`]; of others,
+/// those whose target is gone stay as they are, unless all are: then it is an error too.
 pub async fn redrive(delivery: &Delivery, which: Which<'_>) -> Result<usize, DeadLetterError> {
-    steps(delivery, which, Action::Redrive).await
+    steps(delivery, which, Action::Redrive(None)).await
+}
+
+/// Delivers the events of dead letters to another target; how many.
+pub async fn redrive_to(
+    delivery: &Delivery,
+    which: Which<'_>,
+    to: &Arc<Target>,
+) -> Result<usize, DeadLetterError> {
+    steps(delivery, which, Action::Redrive(Some(to.key))).await
 }
 
 /// Removes one dead letter for good.
@@ -56,8 +84,19 @@ pub async fn purge(delivery: &Delivery, which: Which<'_>) -> Result<usize, DeadL
 
 #[derive(Clone, Copy)]
 enum Action {
-    Redrive,
+    /// To another target, when one is named.
+    Redrive(Option<TargetId>),
     Purge,
+}
+
+impl Action {
+    /// Whether it can be done with this letter.
+    fn can(self, letter: &DeadLetter, rules: &RuleSet) -> bool {
+        match self {
+            Action::Redrive(to) => rules.target(to.unwrap_or(letter.target)).is_some(),
+            Action::Purge => true,
+        }
+    }
 }
 
 async fn steps(
@@ -93,6 +132,24 @@ async fn steps(
                 }
             }
         }
+        Which::Chosen(choice) => {
+            let mut walk = Walk::new(log.clone(), choice.clone(), None);
+            let mut gone = None;
+            while let Some(mut letters) = walk.next().await? {
+                let rules = delivery.rules().current();
+                letters.retain(|letter| {
+                    let can = action.can(letter, &rules);
+                    if !can {
+                        gone.get_or_insert((letter.target, letter.sequence));
+                    }
+                    can
+                });
+                done += step(delivery, letters, action).await?;
+            }
+            if let (0, Some((target, sequence))) = (done, gone) {
+                return Err(DeadLetterError::TargetGone(target, sequence));
+            }
+        }
     }
     Ok(done)
 }
@@ -109,24 +166,34 @@ async fn step(
     let rules = delivery.rules().current();
     let mut records = Vec::with_capacity(letters.len() * 2);
     let mut parked: BTreeMap<TargetId, u64> = BTreeMap::new();
+    let mut parked_here = BTreeSet::new();
     for letter in &letters {
         let (target, sequence) = (letter.target, letter.sequence);
         records.push(Record::DeadLetterRemoved { target, sequence });
-        if let Action::Redrive = action {
-            if rules.target(target).is_none() {
-                return Err(DeadLetterError::TargetGone(target, sequence));
-            }
-            *parked.entry(target).or_default() += 1;
-            records.push(Record::Parked(Parked {
-                target,
-                sequence,
-                due: now,
-                attempts: 0,
-                since: now,
-                last_status: letter.last_status,
-                last_error: letter.last_error.clone(),
-            }));
+        let Action::Redrive(to) = action else {
+            continue;
+        };
+        if !action.can(letter, &rules) {
+            return Err(DeadLetterError::TargetGone(target, sequence));
         }
+        let to = to.unwrap_or(target);
+        // Two targets' letters of one event are one delivery to a third; so is one that the third
+        // has pending already.
+        if !parked_here.insert((to, sequence))
+            || (to != target && delivery.log().is_pending(to, sequence)?)
+        {
+            continue;
+        }
+        *parked.entry(to).or_default() += 1;
+        records.push(Record::Parked(Parked {
+            target: to,
+            sequence,
+            due: now,
+            attempts: 0,
+            since: now,
+            last_status: letter.last_status,
+            last_error: letter.last_error.clone(),
+        }));
     }
     delivery.log().commit(&records).await?;
     for (target, deliveries) in parked {

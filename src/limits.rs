@@ -210,6 +210,13 @@ pub const URL_BYTES: usize = 4 * 1024;
 /// Most attempts at once that one target may ask for: each is a connection and a body in memory.
 pub const TARGET_CONCURRENCY: usize = 1_024;
 
+/// Most requests of a rate limit's second, minute or hour: more than one machine sends to one target.
+pub const RATE_LIMIT: u32 = 1_000_000;
+
+/// How far a rate-limited target's requests may run ahead of an even spread: a pause of the machine
+/// this long is made up for, and in any second at most a tenth more than the rate goes out.
+pub const RATE_AHEAD: Duration = Duration::from_millis(100);
+
 /// Most attempts of one delivery that a retry policy may ask for.
 pub const RETRY_ATTEMPTS: u32 = 1_000;
 

@@ -145,7 +145,7 @@ fn gauge(
 /// What one series of a target shows.
 type Read = fn(&LaneStatus) -> u64;
 
-const LANE_GAUGES: [(&str, &str, Read); 3] = [
+const LANE_GAUGES: [(&str, &str, Read); 4] = [
     (
         "target_pending",
         "Deliveries waiting for a target, in memory and on disk",
@@ -160,6 +160,11 @@ const LANE_GAUGES: [(&str, &str, Read); 3] = [
         "target_breaker_open",
         "1 when a target's breaker is open or probing (for `_other`: how many are)",
         |lane| u64::from(lane.breaker != BreakerState::Closed),
+    ),
+    (
+        "target_throttled",
+        "1 when deliveries wait for a target's rate limit or `Retry-After` (for `_other`: how many do)",
+        |lane| u64::from(lane.throttled_by.is_some()),
     ),
 ];
 

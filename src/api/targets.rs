@@ -18,6 +18,7 @@ pub(super) struct Health {
     rule: RuleName,
     target: TargetName,
     breaker: BreakerState,
+    throttled_by: Option<&'static str>,
     /// Deliveries not settled yet: waiting in memory, for a retry, or on disk behind the target.
     pending: u64,
     in_flight: u64,
@@ -66,6 +67,7 @@ impl From<LaneStatus> for Health {
             rule: lane.rule,
             target: lane.target,
             breaker: lane.breaker,
+            throttled_by: lane.throttled_by,
             in_flight: lane.in_flight,
             ready: lane.ready,
             parked: lane.parked,

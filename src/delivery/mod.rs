@@ -12,6 +12,7 @@ mod in_hand;
 mod inbox;
 mod lane;
 mod next_step;
+mod pace;
 mod progress;
 mod retry_after;
 mod signing;

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::breaker::BreakerState;
+use super::pace::Wait;
 use crate::clock::Timestamp;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
 
@@ -28,6 +29,9 @@ pub struct LaneStatus {
     /// The rule or target was deleted; what is pending becomes dead letters.
     pub removed: bool,
     pub breaker: BreakerState,
+    /// What deliveries wait for although the breaker is closed: `rate_limit`, or `retry_after` when
+    /// the target answered 429 and said when to come back.
+    pub throttled_by: Option<&'static str>,
     /// Failures in a row.
     pub failures: u64,
     /// Attempts in flight.
@@ -64,6 +68,7 @@ impl LaneStatus {
             target: names.target,
             removed: false,
             breaker: BreakerState::Closed,
+            throttled_by: None,
             failures: 0,
             in_flight: 0,
             ready: 0,
@@ -97,6 +102,7 @@ pub(crate) struct Counters {
     pub(crate) oldest: AtomicU64,
     pub(crate) removed: AtomicBool,
     breaker: AtomicU8,
+    throttle: AtomicU8,
     last_failure: Mutex<Option<LastFailure>>,
 }
 
@@ -117,6 +123,15 @@ impl Counters {
         self.breaker.store(code, Ordering::Relaxed);
     }
 
+    pub(crate) fn set_throttle(&self, wait: Option<Wait>) {
+        let code = match wait {
+            None => 0,
+            Some(Wait::RateLimit(_)) => 1,
+            Some(Wait::RetryAfter(_)) => 2,
+        };
+        self.throttle.store(code, Ordering::Relaxed);
+    }
+
     pub(crate) fn failed(&self, at: Timestamp, status: Option<u16>, error: Option<String>) {
         *self.last_failure.lock() = Some(LastFailure { at, status, error });
     }
@@ -131,6 +146,11 @@ impl Counters {
                 0 => BreakerState::Closed,
                 1 => BreakerState::Open,
                 _ => BreakerState::HalfOpen,
+            },
+            throttled_by: match self.throttle.load(Ordering::Relaxed) {
+                0 => None,
+                1 => Some("rate_limit"),
+                _ => Some("retry_after"),
             },
             failures: get(&self.failures),
             in_flight: get(&self.in_flight),

@@ -24,7 +24,6 @@ pub(super) const RULE: Shape = Shape {
         "targets",
     ],
     later: &[
-        "rate_limit",
         "ordering_key",
         "transform",
         "auth",
@@ -41,6 +40,7 @@ pub(super) const RULE: Shape = Shape {
         ("headers", "into an element of `targets`"),
         ("timeout", "into an element of `targets`"),
         ("concurrency", "into an element of `targets`"),
+        ("rate_limit", "into an element of `targets`"),
         ("retry", "into an element of `targets`"),
         ("batch", "into an element of `targets`"),
         ("signing", "into an element of `targets`"),

@@ -139,6 +139,18 @@ fn an_unknown_field_suggests_the_near_one() {
     );
     check_target(r#""a/b~c": 1"#, &[("/targets/0/a~1b~0c", "has no `a/b~c`")]);
     check_target(
+        r#""rate_limit": "5 per second""#,
+        &[("/targets/0/rate_limit", "a slash and s, m or h")],
+    );
+    check_target(
+        r#""rate_limit": 5"#,
+        &[("/targets/0/rate_limit", "must be a rate such as")],
+    );
+    check(
+        &MINIMAL.replacen('{', r#"{"rate_limit": "5/s", "#, 1),
+        &[("/rate_limit", "into an element of `targets`")],
+    );
+    check_target(
         r#""max_attempts": 1"#,
         &[("/targets/0/max_attempts", "move it into `retry`")],
     );
@@ -147,7 +159,6 @@ fn an_unknown_field_suggests_the_near_one() {
 #[test]
 fn fields_of_later_versions_are_refused_by_name() {
     for field in [
-        "rate_limit",
         "ordering_key",
         "transform",
         "auth",

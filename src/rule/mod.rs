@@ -21,6 +21,7 @@ mod headers;
 mod locate;
 mod plan;
 mod problem;
+mod rate_limit;
 mod reader;
 mod rules;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use files::{FileProblem, Folder, FolderError, Report, read_folder};
 pub use filter::{Filter, FilterError, Subject, Verdict};
 pub use locate::{Place, excerpt, find, place};
 pub use problem::Problem;
+pub use rate_limit::RateLimit;
 pub use rules::Rules;
 pub use set::{FilterExplanation, Rule, RuleExplanation, RuleSet};
 pub use signing::Signing;

@@ -7,6 +7,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::duration::{self, format_duration};
+use super::rate_limit::RateLimit;
 use super::signing::Signing;
 use super::size::format_size;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
@@ -104,6 +105,8 @@ pub struct Target {
     pub timeout: Duration,
     /// Attempts at once. Default 32.
     pub concurrency: usize,
+    /// Requests in a second, minute or hour, retries included. Default none.
+    pub rate_limit: Option<RateLimit>,
     pub retry: RetryPolicy,
     /// Only for mode batch: most events of one request (default 100), most bytes (default 1 MiB),
     /// and how long the first waits for company (default 100ms).

@@ -9,6 +9,7 @@ use super::bounded::{read_duration, read_size};
 use super::duration::{self, format_duration};
 use super::headers;
 use super::problem::Problems;
+use super::rate_limit::{self, RateLimit};
 use super::reader::{Node, Shape, list, nearest, short};
 use super::signing::{self, Signing};
 use super::target::{BatchPolicy, Mode, RetryPolicy, Target};
@@ -25,12 +26,12 @@ pub(super) const TARGET: Shape = Shape {
         "headers",
         "timeout",
         "concurrency",
+        "rate_limit",
         "retry",
         "batch",
         "signing",
     ],
     later: &[
-        "rate_limit",
         "ordering_key",
         "transform",
         "auth",
@@ -89,6 +90,8 @@ pub struct TargetDocument {
     #[serde(serialize_with = "duration::serialize")]
     pub timeout: Duration,
     pub concurrency: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
     pub retry: RetryPolicy,
     /// Some exactly in mode batch.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +147,10 @@ impl TargetDocument {
             Some(node) => node.integer(1, limits::TARGET_CONCURRENCY as u64, problems),
             None => Some(32),
         };
+        let rate_limit = match object.field("rate_limit") {
+            Some(node) => rate_limit::read(node, problems).map(Some),
+            None => Some(None),
+        };
         let retry = match object.field("retry") {
             Some(retry) => read_retry(retry, problems),
             None => Some(RetryPolicy::default()),
@@ -171,6 +178,7 @@ impl TargetDocument {
             headers: headers?,
             timeout: timeout?,
             concurrency: usize::try_from(concurrency?).ok()?,
+            rate_limit: rate_limit?,
             retry: retry?,
             batch,
             signing,
@@ -189,6 +197,7 @@ impl TargetDocument {
             headers: self.headers,
             timeout: self.timeout,
             concurrency: self.concurrency,
+            rate_limit: self.rate_limit,
             retry: self.retry,
             batch_events: batch.max_events,
             batch_bytes: batch.max_bytes,

@@ -12,6 +12,7 @@ mod drain;
 mod events;
 mod health;
 mod limits;
+mod pace;
 mod patterns;
 mod publish;
 mod rules;

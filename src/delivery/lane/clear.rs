@@ -104,7 +104,10 @@ impl Lane {
         if self.outbox.is_refused(now) {
             return;
         }
-        let stalled = !self.breaker.lets_pass(now);
+        let stalled = !self.breaker.lets_pass(now) || self.pace.wait(now).is_some();
+        if stalled {
+            self.clear_expired_in_memory().await;
+        }
         let result = match self.survey_chunks(stalled).await {
             Ok(()) => self.survey_parked(stalled),
             Err(error) => Err(error),
@@ -123,6 +126,40 @@ impl Lane {
         }
         for chunk in self.chunks.values_mut() {
             chunk.surveyed = true;
+        }
+    }
+
+    /// Gives up what is in memory, read back from the disk, and has passed its max age there: a slow
+    /// rate may keep it for hours. (Fresh ones are written down after a second.)
+    async fn clear_expired_in_memory(&mut self) {
+        let Some(max_age) = self.settings.target.as_ref().map(|t| t.retry.max_age) else {
+            return;
+        };
+        let mut expired = Vec::new();
+        while expired.len() < limits::BULK_RECORDS
+            && let Some(first) = self.loaded.front()
+            && self.is_expired(Some(first.sequence), max_age).await
+        {
+            expired.extend(self.loaded.pop_front());
+        }
+        let now = self.hub.sender.clock.now();
+        let is_late = |since: Timestamp| now > since.plus(max_age);
+        self.retries.retain(|retry| {
+            let late = retry.since.is_some_and(is_late);
+            if late {
+                expired.push(*retry);
+            }
+            !late
+        });
+        for pending in expired {
+            let done = self.unattempted(pending).await;
+            self.give_up(
+                pending,
+                &done,
+                DeadLetterReason::TooOld,
+                pending.attempts,
+                now,
+            );
         }
     }
 

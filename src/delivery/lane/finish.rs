@@ -56,6 +56,8 @@ impl Lane {
             .any(|d| d.outcome.as_ref().is_some_and(Outcome::is_attempt))
         {
             self.handle.counters.attempts.fetch_add(1, Relaxed);
+        } else {
+            self.pace.give_back();
         }
         for (pending, done) in flight.deliveries.into_iter().zip(dones) {
             self.conclude(pending, done, &flight.target.retry, now);
@@ -73,6 +75,9 @@ impl Lane {
             } = outcome
             {
                 asked = Some(at.since(now));
+                if outcome.status() == Some(429) {
+                    self.pace.hold(at.since(now), Instant::now());
+                }
             }
             if health == Health::Unknown {
                 health = outcome.health();
@@ -188,6 +193,9 @@ impl Lane {
                 (status, error) = (parked.last_status, parked.last_error);
             }
         }
+        if status.is_none() && error.is_none() && reason == DeadLetterReason::TooOld {
+            error = self.why_not_in_time();
+        }
         Record::DeadLettered(DeadLetter {
             target: self.handle.key,
             sequence: pending.sequence,
@@ -201,6 +209,15 @@ impl Lane {
             last_status: status,
             last_error: error,
         })
+    }
+
+    /// Why the deliveries of this target pass their max age without an attempt, if that is known.
+    fn why_not_in_time(&self) -> Option<String> {
+        let target = self.settings.target.as_ref()?;
+        let rate = target.rate_limit?;
+        Some(format!(
+            "it was never attempted: more came than the target's rate_limit of {rate} lets go out within max_age"
+        ))
     }
 
     /// It was accepted: what was kept of it is settled, a fresh one needs no record at all.

@@ -24,6 +24,7 @@ use super::attempt::{Done, Sender, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::in_hand::InHand;
 use super::inbox::{Fresh, Inbox, Keep, Offer};
+use super::pace::{Pace, Wait};
 use super::progress::Progress;
 use super::status::{Counters, LaneStatus, Names};
 use crate::clock::Timestamp;
@@ -184,6 +185,7 @@ pub(crate) struct Lane {
     handle: Arc<Handle>,
     settings: Arc<Settings>,
     breaker: Breaker,
+    pace: Pace,
     /// The breaker is open and the inbox knows it.
     closed: bool,
     draining: bool,
@@ -229,9 +231,15 @@ pub(crate) struct Lane {
 impl Lane {
     /// A lane with `parked` parked deliveries on disk.
     pub(crate) fn new(hub: Arc<Hub>, handle: Arc<Handle>, parked: u64) -> Self {
+        let settings = handle.settings();
+        let rate = settings
+            .target
+            .as_ref()
+            .and_then(|target| target.rate_limit);
         Self {
-            settings: handle.settings(),
+            settings,
             breaker: Breaker::new(),
+            pace: Pace::new(rate, Instant::now()),
             closed: false,
             draining: false,
             ended: false,
@@ -313,7 +321,7 @@ impl Lane {
         }
         self.hub.progress.settle_all(self.settled.drain(..));
         self.flush(now);
-        self.show();
+        self.show(now);
     }
 
     /// Takes over changed settings, redriven dead letters, and what the views show by now.
@@ -322,6 +330,12 @@ impl Lane {
         if !Arc::ptr_eq(&settings, &self.settings) {
             self.settings = settings.clone();
             self.tell_batch_size();
+            let rate = settings
+                .target
+                .as_ref()
+                .and_then(|target| target.rate_limit);
+            self.pace.set_rate(rate, Instant::now());
+            self.pace.let_go();
         }
         let redriven = self.handle.redriven.swap(0, Ordering::AcqRel);
         if redriven > 0 {
@@ -376,7 +390,7 @@ impl Lane {
             .is_some_and(|since| self.closed || now >= since + self.ready_limit());
         let spill_late = waiting
             .spilling_since
-            .is_some_and(|since| now >= since + limits::SPILL_AFTER);
+            .is_some_and(|since| now >= since + self.spill_limit(now));
         if (!ready_late && !spill_late) || self.outbox.is_refused(now) {
             return;
         }
@@ -402,6 +416,25 @@ impl Lane {
         }
     }
 
+    /// How long a delivery that found its lane full may wait for company. Of a lane that is paced,
+    /// most may be such: fewer, fuller chunks spare the log.
+    fn spill_limit(&self, now: Instant) -> Duration {
+        if self.pace.is_bound(now) {
+            limits::LATE_AFTER
+        } else {
+            limits::SPILL_AFTER
+        }
+    }
+
+    /// What deliveries that are in memory wait for, the breaker aside.
+    fn paced(&self, now: Instant) -> Option<Wait> {
+        self.pace.wait(now).filter(|_| {
+            !self.loaded.is_empty()
+                || !self.retries.is_empty()
+                || self.handle.inbox.waiting().ready > 0
+        })
+    }
+
     fn start_attempts(&mut self, now: Instant) {
         let Some(target) = self.settings.target.clone() else {
             return;
@@ -412,12 +445,16 @@ impl Lane {
                 Gate::Probe => true,
                 Gate::Probing | Gate::Closed { .. } => return,
             };
+            if self.pace.wait(now).is_some() {
+                return;
+            }
             let Some(deliveries) = self.next_group(&target, probe, now) else {
                 return;
             };
             if probe {
                 self.breaker.probe_started();
             }
+            self.pace.took(now);
             self.start(target.clone(), deliveries, probe, now);
         }
     }
@@ -463,7 +500,7 @@ impl Lane {
         wake.at(self.outbox.retry_at());
         let keep_at = [
             waiting.ready_since.map(|since| since + self.ready_limit()),
-            waiting.spilling_since.map(|at| at + limits::SPILL_AFTER),
+            waiting.spilling_since.map(|at| at + self.spill_limit(now)),
         ];
         for at in keep_at.into_iter().flatten() {
             wake.at(Some(
@@ -480,6 +517,8 @@ impl Lane {
                 Gate::Closed { until } => wake.at(Some(until)),
                 Gate::Probing => {}
                 Gate::Pass | Gate::Probe => {
+                    let paced = self.paced(now).map(Wait::until);
+                    wake.at(paced);
                     if self.retries.len() < Self::low_mark(&target) {
                         wake.at(self.look_at.map(|due| {
                             let wait = due.since(self.hub.sender.clock.now());
@@ -490,7 +529,8 @@ impl Lane {
                         wake.at(Some(self.load_at.unwrap_or(now)));
                     }
                     if target.mode == Mode::Batch && self.flights.len() < target.concurrency {
-                        wake.at(waiting.ready_since.map(|since| since + target.batch_wait));
+                        let full_at = waiting.ready_since.map(|since| since + target.batch_wait);
+                        wake.at(full_at.map(|at| paced.map_or(at, |paced| at.max(paced))));
                     }
                 }
             }
@@ -511,7 +551,7 @@ impl Lane {
     }
 
     /// Updates what `status` shows.
-    fn show(&self) {
+    fn show(&self, now: Instant) {
         let counters = &self.handle.counters;
         let held = self.loaded.len() + self.retries.len();
         let set = |counter: &AtomicU64, value: u64| counter.store(value, Ordering::Relaxed);
@@ -527,6 +567,7 @@ impl Lane {
             .removed
             .store(self.settings.target.is_none(), Ordering::Relaxed);
         counters.set_breaker(self.breaker.state());
+        counters.set_throttle(self.paced(now));
     }
 
     /// Whether the views show every record that was written for this lane.

@@ -1,0 +1,122 @@
+//! How many requests a target may be sent: `"200/s"`, `"60/m"`, `"1000/h"`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::problem::Problems;
+use super::reader::{Node, short};
+use crate::limits;
+
+/// Units with their length.
+const UNITS: [(&str, Duration); 3] = [
+    ("s", Duration::from_secs(1)),
+    ("m", Duration::from_secs(60)),
+    ("h", Duration::from_secs(60 * 60)),
+];
+
+/// So many requests in so long, evenly spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    requests: u32,
+    unit: &'static str,
+    per: Duration,
+}
+
+impl RateLimit {
+    /// Reads a whole number without leading zeros, a slash and `s`, `m` or `h`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<RateLimit> {
+        let (digits, unit) = text.split_once('/')?;
+        let (unit, per) = UNITS.iter().find(|(known, _)| *known == unit)?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+        let requests: u32 = digits.parse().ok().filter(|_| plain)?;
+        (1..=limits::RATE_LIMIT)
+            .contains(&requests)
+            .then_some(RateLimit {
+                requests,
+                unit,
+                per: *per,
+            })
+    }
+
+    /// The time between two requests.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.per / self.requests
+    }
+}
+
+/// As it is written in a document.
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.requests, self.unit)
+    }
+}
+
+impl Serialize for RateLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<RateLimit> {
+    let text = node.string(r#"a rate such as "200/s""#, problems)?;
+    let rate = RateLimit::parse(&text);
+    if rate.is_none() {
+        let detail = format!(
+            "{:?} does not read: a rate is a whole number from 1 to {}, a slash and s, m or h, such as 200/s, 60/m or 1000/h",
+            short(&text),
+            limits::RATE_LIMIT
+        );
+        node.problem(problems, detail);
+    }
+    rate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_reads_back_as_it_was_written() {
+        for (text, micros) in [
+            ("200/s", 5_000),
+            ("1/s", 1_000_000),
+            ("60/m", 1_000_000),
+            ("1000/h", 3_600_000),
+            ("1000000/s", 1),
+        ] {
+            let rate = RateLimit::parse(text).unwrap();
+            assert_eq!(rate.interval(), Duration::from_micros(micros), "{text}");
+            assert_eq!(rate.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_rate_is_refused() {
+        for text in [
+            "",
+            "200",
+            "/s",
+            "0/s",
+            "00/s",
+            "07/s",
+            "1000001/s",
+            "-1/s",
+            "+1/s",
+            "1.5/s",
+            "1/d",
+            "1/ms",
+            "1 /s",
+            "1/ s",
+            "1/s ",
+            "1/S",
+            "1/s/s",
+            "٥/s",
+        ] {
+            assert_eq!(RateLimit::parse(text), None, "{text}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod delivery;
 mod drain;
 mod events;
 mod health;
+mod hostile;
 mod limits;
 mod pace;
 mod patterns;

@@ -272,6 +272,25 @@ pub const GRACE: Duration = Duration::from_secs(20);
 /// stays small with a million rules.
 pub const METRIC_TARGETS: usize = 500;
 
+/// How long a dead letter is kept when its target does not say; also those of deleted targets.
+pub const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// Longest that a target may ask for its dead letters to be kept: their events are kept as long.
+pub const DEAD_LETTER_RETENTION_MAX: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+
+/// Dead letters looked at a second for whether they have expired: a million take four minutes.
+pub const DEAD_LETTER_SWEEP: usize = 4_096;
+
+/// Targets whose dead letters are pushed at the same time.
+pub const DEAD_LETTER_PUSHES: usize = 16;
+
+/// Replies in a row, each caused by the one before; two targets that answer each other end there.
+/// Each may go to several targets, so that more would be very many.
+pub const REPLY_HOPS: i32 = 16;
+
+/// Largest reply of a target, in bytes: the largest event, its data in base64, and its attributes.
+pub const REPLY_BYTES: usize = 2 * EVENT_BYTES;
+
 /// Dead letters that one redrive or purge request may name.
 pub const DEAD_LETTER_IDS: usize = 10_000;
 

@@ -3,11 +3,10 @@
 use std::future::Future;
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use siphasher::sip::SipHasher13;
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -15,12 +14,13 @@ use tower::ServiceExt;
 use super::client::{self, TargetService};
 use super::encode;
 use super::next_step::Outcome;
+use super::reply::{self, ReplyError};
 use super::retry_after;
 use super::signing::Signer;
 use crate::clock::{Clock, Timestamp};
 use crate::limits;
 use crate::log::{BusName, Log, LoggedEvent, Sequence};
-use crate::rule::{Mode, Target};
+use crate::rule::{Mode, Rules, Target};
 use crate::secret::Secrets;
 
 const AGENT: HeaderValue =
@@ -34,6 +34,7 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 pub(crate) struct Sender {
     pub(crate) log: Log,
     pub(crate) clock: Clock,
+    pub(crate) rules: Rules,
     pub(crate) service: TargetService,
     pub(crate) secrets: Secrets,
     pub(crate) signer: Arc<Signer>,
@@ -96,19 +97,21 @@ impl Sender {
         let (headers, body, carried) = encode::encode(target, &events);
         events.truncate(carried);
         let id = webhook_id(target, &events);
-        let outcome = self.send(target, &id, headers, body).await;
+        let outcome = self.send(target, &id, headers, body, events.first()).await;
         for member in members.into_iter().take(carried) {
             done[member].outcome = Some(outcome.clone());
         }
         done
     }
 
-    async fn send(
+    /// Sends what `cause` was encoded to; its reply is published when the target may reply.
+    pub(super) async fn send(
         &self,
         target: &Target,
         webhook_id: &str,
         encoded: HeaderMap,
         body: Bytes,
+        cause: Option<&Arc<LoggedEvent>>,
     ) -> Outcome {
         let now = self.clock.now();
         let mut headers = target.headers.clone();
@@ -139,11 +142,62 @@ impl Sender {
         let mut request = reqwest::Request::new(Method::POST, target.url.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body.into());
-        self.exchange(request, target.timeout).await
+        let (outcome, answer) = self.exchange(request, target).await;
+        match (cause, answer) {
+            (Some(cause), Some(answer)) => {
+                self.reply(target, cause, webhook_id, answer, outcome).await
+            }
+            _ => outcome,
+        }
     }
 
-    /// Sends, and reads the answer to its end or to the cap, all within `timeout`.
-    async fn exchange(&self, request: reqwest::Request, timeout: Duration) -> Outcome {
+    /// Publishes a reply; what then becomes of the delivery.
+    async fn reply(
+        &self,
+        target: &Target,
+        cause: &LoggedEvent,
+        webhook_id: &str,
+        answer: Answer,
+        outcome: Outcome,
+    ) -> Outcome {
+        let status = answer.status;
+        if answer.body.len() > limits::REPLY_BYTES {
+            let error = format!(
+                "the reply was not published: it is larger than {} bytes",
+                limits::REPLY_BYTES
+            );
+            return Outcome::ReplyNotStored { status, error };
+        }
+        let body = Bytes::from(answer.body);
+        let published = self
+            .publish_reply(target, cause, webhook_id, answer.headers, body)
+            .await;
+        match published {
+            Ok(()) => outcome,
+            Err(ReplyError::NotStored(error)) => Outcome::ReplyNotStored { status, error },
+            Err(ReplyError::Loops(error)) => Outcome::ReplyLoops { status, error },
+        }
+    }
+
+    /// Sends, and reads the answer to its end or to the cap, all within the target's timeout. An
+    /// answer that is a reply is given whole, or one byte and more too long.
+    async fn exchange(
+        &self,
+        request: reqwest::Request,
+        target: &Target,
+    ) -> (Outcome, Option<Answer>) {
+        let mut answer = None;
+        let outcome = self.converse(request, target, &mut answer).await;
+        (outcome, answer)
+    }
+
+    async fn converse(
+        &self,
+        request: reqwest::Request,
+        target: &Target,
+        reply: &mut Option<Answer>,
+    ) -> Outcome {
+        let timeout = target.timeout;
         let deadline = Instant::now() + timeout;
         let sending = self.service.clone().oneshot(request);
         let mut response = match within(deadline, sending).await {
@@ -163,14 +217,23 @@ impl Sender {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| retry_after::parse(value, self.clock.now()));
+        let is_reply = reply::is_reply(target, status, response.headers());
+        let most = if is_reply {
+            limits::REPLY_BYTES + 1
+        } else {
+            limits::RESPONSE_BYTES
+        };
+        let headers = is_reply.then(|| response.headers().clone());
         let mut kept = Vec::new();
         let mut read = 0;
         // Read to the end even when nobody wants it: only then is the connection used again.
-        while read < limits::RESPONSE_BYTES {
+        while read < most {
             match within(deadline, response.chunk()).await {
                 Some(Ok(Some(chunk))) => {
                     read += chunk.len();
-                    if !status.is_success() {
+                    if is_reply {
+                        kept.extend_from_slice(&chunk);
+                    } else if !status.is_success() {
                         let room = limits::RESPONSE_KEPT_BYTES - kept.len();
                         kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     }
@@ -189,12 +252,26 @@ impl Sender {
                 Some(Err(_)) | None => break,
             }
         }
+        if let Some(headers) = headers {
+            *reply = Some(Answer {
+                status,
+                headers,
+                body: std::mem::take(&mut kept),
+            });
+        }
         Outcome::Answered {
             status,
             retry_after,
             body: lossy(&kept),
         }
     }
+}
+
+/// An answer that is a reply.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
 }
 
 const NOT_KEPT: &str = "the event is no longer in the log";

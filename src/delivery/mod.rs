@@ -14,6 +14,7 @@ mod lane;
 mod next_step;
 mod pace;
 mod progress;
+mod reply;
 mod retry_after;
 mod signing;
 mod status;
@@ -78,6 +79,7 @@ impl Delivery {
         let sender = Sender {
             log,
             clock,
+            rules: rules.clone(),
             service,
             secrets,
             signer: Arc::default(),
@@ -104,6 +106,8 @@ impl Delivery {
         let tasks = &delivery.0.tasks;
         tasks.spawn(delivery.clone().follow_rules());
         tasks.spawn(delivery.clone().write_checkpoints(checkpoint));
+        tasks.spawn(delivery.clone().expire_letters());
+        tasks.spawn(delivery.clone().push_letters());
         Ok(delivery)
     }
 

@@ -29,6 +29,10 @@ pub enum Outcome {
     /// The request could not be made as its target wants it, such as for want of a secret; nothing
     /// was sent.
     NotPrepared(String),
+    /// The target answered with an event that could not be published.
+    ReplyNotStored { status: StatusCode, error: String },
+    /// The target answered with one reply too many in a row.
+    ReplyLoops { status: StatusCode, error: String },
     /// The event is gone from the log or cannot be encoded; nothing was sent.
     Unreadable(String),
     /// The delivery had passed its max age before the attempt; nothing was sent.
@@ -72,6 +76,7 @@ impl Outcome {
                     Health::Up
                 }
             }
+            Outcome::ReplyNotStored { .. } | Outcome::ReplyLoops { .. } => Health::Up,
             Outcome::TimedOut(_) | Outcome::Failed(_) => Health::Down,
             Outcome::NotRead(_)
             | Outcome::NotPrepared(_)
@@ -84,7 +89,9 @@ impl Outcome {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
-            Outcome::Answered { status, .. } => Some(status.as_u16()),
+            Outcome::Answered { status, .. }
+            | Outcome::ReplyNotStored { status, .. }
+            | Outcome::ReplyLoops { status, .. } => Some(status.as_u16()),
             _ => None,
         }
     }
@@ -95,6 +102,8 @@ impl Outcome {
         match self {
             Outcome::Answered { body, .. } if body.is_empty() => None,
             Outcome::Answered { body: text, .. }
+            | Outcome::ReplyNotStored { error: text, .. }
+            | Outcome::ReplyLoops { error: text, .. }
             | Outcome::TimedOut(text)
             | Outcome::Failed(text)
             | Outcome::NotRead(text)
@@ -151,6 +160,10 @@ pub fn next_step(
             }
         },
         Outcome::TimedOut(_) | Outcome::Failed(_) | Outcome::NotPrepared(_) => {}
+        Outcome::ReplyNotStored { .. } => {}
+        Outcome::ReplyLoops { .. } => {
+            return NextStep::DeadLetter(DeadLetterReason::ReplyLoop);
+        }
         Outcome::NotRead(_) => exhausted = DeadLetterReason::Unreadable,
         Outcome::Unreadable(_) => return NextStep::DeadLetter(DeadLetterReason::Unreadable),
         Outcome::Expired => return NextStep::DeadLetter(DeadLetterReason::TooOld),

@@ -126,17 +126,20 @@ pub enum DeadLetterReason {
     TargetRemoved,
     /// The event cannot be read or sent.
     Unreadable,
+    /// The target's answer would be one reply too many in a row.
+    ReplyLoop,
 }
 
 impl DeadLetterReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AttemptsExhausted,
         Self::TooOld,
         Self::Refused,
         Self::Gone,
         Self::TargetRemoved,
         Self::Unreadable,
+        Self::ReplyLoop,
     ];
 
     /// The reason that [`Self::as_str`] writes so.
@@ -155,6 +158,7 @@ impl DeadLetterReason {
             Self::Gone => "gone",
             Self::TargetRemoved => "target_removed",
             Self::Unreadable => "unreadable",
+            Self::ReplyLoop => "reply_loop",
         }
     }
 }

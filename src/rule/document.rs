@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::dead_letter::DeadLetterPush;
 use super::filter::Filter;
 use super::locate;
 use super::problem::{Problem, Problems, join};
@@ -27,10 +28,8 @@ pub(super) const RULE: Shape = Shape {
         "ordering_key",
         "transform",
         "auth",
-        "dead_letter",
         "method",
         "query",
-        "reply",
         "validation",
     ],
     elsewhere: &[
@@ -44,6 +43,8 @@ pub(super) const RULE: Shape = Shape {
         ("retry", "into an element of `targets`"),
         ("batch", "into an element of `targets`"),
         ("signing", "into an element of `targets`"),
+        ("dead_letter", "into an element of `targets`"),
+        ("reply", "into an element of `targets`"),
         ("jsonpath", "into `filter`"),
     ],
 };
@@ -239,5 +240,31 @@ fn read_targets(node: &Node<'_>, problems: &mut Problems) -> Option<Vec<TargetDo
         }
         targets.push(target);
     }
+    if complete {
+        check_dead_letter_targets(&elements, &targets, problems);
+    }
     complete.then_some(targets)
+}
+
+/// A dead letter may be pushed to another target of its rule, which must be there.
+fn check_dead_letter_targets(
+    elements: &[Node<'_>],
+    targets: &[TargetDocument],
+    problems: &mut Problems,
+) {
+    for (element, target) in elements.iter().zip(targets) {
+        let Some(DeadLetterPush::Target(name)) = &target.dead_letter.push else {
+            continue;
+        };
+        let detail = if *name == target.id {
+            "is the target itself; name another one of this rule".to_owned()
+        } else if targets.iter().any(|other| other.id == *name) {
+            continue;
+        } else {
+            format!("this rule has no target `{name}`")
+        };
+        let within = locate::find(element.raw(), "/dead_letter/target").unwrap_or(0);
+        let pointer = format!("{}/dead_letter/target", element.pointer);
+        problems.add(&pointer, element.offset() + within, detail);
+    }
 }

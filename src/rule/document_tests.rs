@@ -67,7 +67,8 @@ fn a_minimal_rule_has_the_documented_defaults() {
             "pattern": {"type": ["a"]},
             "targets": [{
                 "id": "t", "url": "http://h/", "mode": "binary", "headers": {}, "timeout": "10s", "concurrency": 32,
-                "retry": {"max_attempts": 12, "max_age": "1d", "initial_delay": "1s", "max_delay": "10m", "jitter": true}
+                "retry": {"max_attempts": 12, "max_age": "1d", "initial_delay": "1s", "max_delay": "10m", "jitter": true},
+                "dead_letter": {"retention": "14d"}
             }]
         })
     );
@@ -79,7 +80,8 @@ fn a_full_rule_keeps_what_it_says() {
         "filter": {"jsonpath": "$.data[?@.a > 1]"},
         "targets": [{"id": "t", "url": "https://h:1/p?q", "mode": "batch", "headers": {"X-Tenant": "acme"}, "timeout": "1s", "concurrency": 1,
             "retry": {"max_attempts": 1, "max_age": "90s", "initial_delay": "1ms", "max_delay": "2s", "jitter": false},
-            "batch": {"max_events": 2, "max_bytes": "64KiB", "max_wait": "0s"}}]}"#;
+            "batch": {"max_events": 2, "max_bytes": "64KiB", "max_wait": "0s"},
+            "dead_letter": {"retention": "30d", "url": "https://h/dead"}}]}"#;
     let rule = RuleDocument::parse(text).unwrap();
     let view = serde_json::to_string(&rule).unwrap();
     assert!(
@@ -162,10 +164,8 @@ fn fields_of_later_versions_are_refused_by_name() {
         "ordering_key",
         "transform",
         "auth",
-        "dead_letter",
         "method",
         "query",
-        "reply",
         "validation",
     ] {
         let pointer = format!("/targets/0/{field}");
@@ -580,4 +580,47 @@ proptest! {
         let _ = RuleDocument::parse(&text);
         let _ = find(&text, "/a/0/b");
     }
+}
+
+#[test]
+fn a_dead_letter_policy_names_one_place_that_exists() {
+    check_target(
+        r#""dead_letter": {"target": "t"}"#,
+        &[("/targets/0/dead_letter/target", "is the target itself")],
+    );
+    check_target(
+        r#""dead_letter": {"target": "other"}"#,
+        &[("/targets/0/dead_letter/target", "has no target `other`")],
+    );
+    check_target(
+        r#""dead_letter": {"target": "other", "url": "http://h/"}"#,
+        &[("/targets/0/dead_letter/target", "keep one of the two")],
+    );
+    check_target(
+        r#""dead_letter": {"retention": "0s"}"#,
+        &[(
+            "/targets/0/dead_letter/retention",
+            "must be from 1s to 3650d",
+        )],
+    );
+    check_target(
+        r#""dead_letter": {"url": "ftp://h/"}"#,
+        &[("/targets/0/dead_letter/url", "http")],
+    );
+}
+
+#[test]
+fn a_reply_goes_to_a_bus_and_not_with_batches() {
+    check_target(
+        r#""reply": "yes""#,
+        &[("/targets/0/reply", "must be true or false")],
+    );
+    check_target(
+        r#""reply": {"bus": "a b"}"#,
+        &[("/targets/0/reply/bus", "a b")],
+    );
+    check_target(
+        r#""reply": true, "mode": "batch""#,
+        &[("/targets/0/reply", "does not go with mode batch")],
+    );
 }

@@ -7,6 +7,7 @@
 mod bounded;
 mod bus;
 mod change;
+mod dead_letter;
 mod document;
 #[cfg(test)]
 mod document_tests;
@@ -23,6 +24,7 @@ mod plan;
 mod problem;
 mod rate_limit;
 mod reader;
+mod reply;
 mod rules;
 #[cfg(test)]
 mod rules_tests;
@@ -39,6 +41,7 @@ mod watch;
 
 pub use bus::{Bus, BusDocument};
 pub use change::{Change, Expected, IfMatch, Outcome, PutOutcome, RuleError};
+pub use dead_letter::{DeadLetterPolicy, DeadLetterPush};
 pub use document::{PatternText, RuleDocument};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use files::{FileProblem, Folder, FolderError, Report, read_folder};
@@ -46,6 +49,7 @@ pub use filter::{Filter, FilterError, Subject, Verdict};
 pub use locate::{Place, excerpt, find, place};
 pub use problem::Problem;
 pub use rate_limit::RateLimit;
+pub use reply::ReplyTo;
 pub use rules::Rules;
 pub use set::{FilterExplanation, Rule, RuleExplanation, RuleSet};
 pub use signing::Signing;

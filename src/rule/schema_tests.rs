@@ -40,6 +40,7 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, "/$defs/target", &target_document::TARGET);
     same_fields(&rule, "/$defs/retry", &target_document::RETRY);
     same_fields(&rule, "/$defs/batch", &target_document::BATCH);
+    same_fields(&rule, "/$defs/dead_letter", &dead_letter::DEAD_LETTER);
     same_fields(&rule, "/$defs/target/properties/signing", &signing::SIGNING);
     let bus = schema("bus");
     same_fields(&bus, "", &bus::BUS);
@@ -73,6 +74,11 @@ fn the_schemas_defaults_are_the_codes() {
     let schema_of_rule = schema("rule");
     same_defaults(&schema_of_rule, "", &shown);
     same_defaults(&schema_of_rule, "/$defs/target", &shown["targets"][0]);
+    same_defaults(
+        &schema_of_rule,
+        "/$defs/dead_letter",
+        &shown["targets"][0]["dead_letter"],
+    );
     same_defaults(
         &schema_of_rule,
         "/$defs/retry",
@@ -217,6 +223,18 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("headers", json!({"x-a": 1})),
         target("retry", json!({"max_attempts": 3, "jitter": false})),
         target("retry", json!({"max_attempts": 0})),
+        target("reply", json!(true)),
+        target("reply", json!(false)),
+        target("reply", json!({"bus": "replies"})),
+        target("reply", json!({"bus": "a b"})),
+        target("reply", json!({})),
+        target("reply", json!("yes")),
+        target("dead_letter", json!({})),
+        target("dead_letter", json!({"retention": "30d"})),
+        target("dead_letter", json!({"url": "https://h/dead"})),
+        target("dead_letter", json!({"url": "/dead"})),
+        target("dead_letter", json!({"url": "https://h/", "target": "x"})),
+        target("dead_letter", json!({"max_age": "1d"})),
         target("retry", json!({"max_atempts": 1})),
     ]);
     let validator = validator(&schema("rule"));

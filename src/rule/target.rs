@@ -6,8 +6,10 @@ use http::HeaderMap;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::dead_letter::DeadLetterPolicy;
 use super::duration::{self, format_duration};
 use super::rate_limit::RateLimit;
+use super::reply::ReplyTo;
 use super::signing::Signing;
 use super::size::format_size;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
@@ -89,6 +91,35 @@ impl Target {
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         self.signing.iter().flat_map(|signing| &signing.secrets)
     }
+
+    /// The receiver of its dead letters at `url`. What is meant for the target alone, such as its
+    /// headers and what it is signed with, must not reach another receiver; every field is written
+    /// out, so that a new one is decided about here.
+    #[must_use]
+    pub fn for_dead_letters(&self, url: &reqwest::Url) -> Target {
+        Target {
+            key: self.key,
+            bus: self.bus.clone(),
+            rule: self.rule.clone(),
+            id: self.id.clone(),
+            url: url.clone(),
+            mode: match self.mode {
+                Mode::Binary => Mode::Binary,
+                Mode::Structured | Mode::Batch => Mode::Structured,
+            },
+            headers: HeaderMap::new(),
+            timeout: self.timeout,
+            concurrency: self.concurrency,
+            rate_limit: None,
+            retry: self.retry.clone(),
+            batch_events: self.batch_events,
+            batch_bytes: self.batch_bytes,
+            batch_wait: self.batch_wait,
+            signing: None,
+            dead_letter: DeadLetterPolicy::default(),
+            reply: None,
+        }
+    }
 }
 
 /// Where matched events go.
@@ -115,4 +146,7 @@ pub struct Target {
     pub batch_wait: Duration,
     /// What signs the deliveries; unsigned when `None`.
     pub signing: Option<Signing>,
+    pub dead_letter: DeadLetterPolicy,
+    /// Where a CloudEvent that it answers with is published.
+    pub reply: Option<ReplyTo>,
 }

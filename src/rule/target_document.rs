@@ -6,11 +6,13 @@ use http::HeaderMap;
 use serde::{Serialize, Serializer};
 
 use super::bounded::{read_duration, read_size};
+use super::dead_letter::{self, DeadLetterPolicy};
 use super::duration::{self, format_duration};
 use super::headers;
 use super::problem::Problems;
 use super::rate_limit::{self, RateLimit};
 use super::reader::{Node, Shape, list, nearest, short};
+use super::reply::{self, ReplyTo};
 use super::signing::{self, Signing};
 use super::target::{BatchPolicy, Mode, RetryPolicy, Target};
 use super::target_url::check_url;
@@ -30,15 +32,15 @@ pub(super) const TARGET: Shape = Shape {
         "retry",
         "batch",
         "signing",
+        "dead_letter",
+        "reply",
     ],
     later: &[
         "ordering_key",
         "transform",
         "auth",
-        "dead_letter",
         "method",
         "query",
-        "reply",
         "validation",
     ],
     elsewhere: &[
@@ -98,6 +100,9 @@ pub struct TargetDocument {
     pub batch: Option<BatchPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing: Option<Signing>,
+    pub dead_letter: DeadLetterPolicy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<ReplyTo>,
 }
 
 fn serialize_url<S: Serializer>(url: &reqwest::Url, serializer: S) -> Result<S::Ok, S::Error> {
@@ -171,6 +176,21 @@ impl TargetDocument {
             Some(node) => Some(signing::read(node, problems)?),
             None => None,
         };
+        let dead_letter = match object.field("dead_letter") {
+            Some(node) => dead_letter::read(node, problems),
+            None => Some(DeadLetterPolicy::default()),
+        };
+        let reply = match (object.field("reply"), mode) {
+            (Some(node), Some(Mode::Batch)) => {
+                node.problem(
+                    problems,
+                    "does not go with mode batch: which of its events would the reply be caused by?",
+                );
+                None
+            }
+            (Some(node), _) => reply::read(node, problems),
+            (None, _) => Some(None),
+        };
         Some(TargetDocument {
             id: id?,
             url: url?,
@@ -182,6 +202,8 @@ impl TargetDocument {
             retry: retry?,
             batch,
             signing,
+            dead_letter: dead_letter?,
+            reply: reply?,
         })
     }
 
@@ -203,6 +225,8 @@ impl TargetDocument {
             batch_bytes: batch.max_bytes,
             batch_wait: batch.max_wait,
             signing: self.signing,
+            dead_letter: self.dead_letter,
+            reply: self.reply,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Dead letters: listed with their reason, shown with their event, redriven, deleted, purged.
 
+use std::time::Duration;
+
+use eventyard::clock::{Clock, Timestamp};
 use serde_json::{Value, json};
 
 use crate::delivery::{event, rule_to};
@@ -358,4 +361,74 @@ async fn dead_letters_are_exported_as_a_batch_that_a_bus_takes() {
     assert_eq!(request.send().await.unwrap().status(), 202);
     let none = bus.get(&format!("{BUS}/export?status=none")).await;
     assert_eq!(none.json(), json!([]));
+}
+
+#[tokio::test]
+async fn dead_letters_are_moved_to_a_receiver_of_their_own_which_may_refuse_them() {
+    let bus = TestBus::start().await;
+    let (target, dead) = (
+        TestTarget::replying([400]),
+        TestTarget::replying([500, 204]),
+    );
+    let policy = json!({"dead_letter": {"url": dead.url()}, "headers": {"x-token": "secret"}});
+    bus.put_rule("orders", &rule_to(&target, &policy)).await;
+    bus.publish(&event("1")).await;
+    let refused = &dead.receives(1).await[0];
+    assert_eq!(refused.header("ce-id"), "1");
+    assert_eq!(refused.header("ce-deadletterreason"), "refused");
+    assert_eq!(refused.header("ce-deadletterstatus"), "400");
+    assert_eq!(refused.header("ce-deadlettertarget"), "billing");
+    assert_eq!(refused.header("x-token"), "");
+    stand(&bus, 1).await;
+    dead.receives(2).await;
+    stand(&bus, 0).await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_moved_to_another_target_of_their_rule() {
+    let bus = TestBus::start().await;
+    let (target, rescue) = (
+        TestTarget::replying([400]),
+        TestTarget::replying([204, 204, 204]),
+    );
+    let mut rule = rule_to(&target, &json!({"dead_letter": {"target": "rescue"}}));
+    let mut other = rule["targets"][0].clone();
+    other["id"] = json!("rescue");
+    other["url"] = json!(rescue.url());
+    other["dead_letter"] = json!({"target": "billing"});
+    rule["targets"].as_array_mut().unwrap().push(other);
+    bus.put_rule("orders", &rule).await;
+    bus.publish(&event("1")).await;
+    let received = rescue.receives(2).await;
+    let reasons = received
+        .iter()
+        .filter(|r| r.header("ce-deadletterreason") == "refused");
+    assert_eq!(reasons.count(), 1);
+    stand(&bus, 0).await;
+    rule["targets"][0]["dead_letter"]["target"] = json!("nobody");
+    let problem = bus
+        .put("/v1/buses/default/rules/orders", &rule)
+        .await
+        .problem(422);
+    assert_eq!(
+        problem["errors"][0]["pointer"],
+        "/targets/0/dead_letter/target"
+    );
+}
+
+#[tokio::test]
+async fn dead_letters_expire_after_their_retention() {
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    let bus = TestBus::builder().clock(clock.clone()).start().await;
+    let target = TestTarget::replying([400]);
+    let policy = json!({"dead_letter": {"retention": "7d"}});
+    bus.put_rule("orders", &rule_to(&target, &policy)).await;
+    bus.publish(&event("1")).await;
+    stand(&bus, 1).await;
+    clock.advance(Duration::from_secs(6 * 24 * 60 * 60));
+    let second = bus.publish(&event("2")).await;
+    stand(&bus, 2).await;
+    clock.advance(Duration::from_secs(2 * 24 * 60 * 60));
+    let left = stand(&bus, 1).await;
+    assert_eq!(left[0]["sequence"], second);
 }

@@ -16,5 +16,6 @@ mod limits;
 mod pace;
 mod patterns;
 mod publish;
+mod replies;
 mod rules;
 mod secrets;

@@ -1,12 +1,15 @@
 //! Dead letters: chosen, counted, redriven, deleted and purged, in bounded steps.
 //!
 //! [`choice`] says which are meant and walks over them; [`groups`] counts them; [`job`] redrives
-//! them at a rate; [`facts`] puts what is known of one onto its event.
+//! them at a rate; [`facts`] puts what is known of one onto its event; [`expiry`] lets go of old
+//! ones, [`push`] moves them to a receiver of their own.
 
 mod choice;
+mod expiry;
 mod facts;
 mod groups;
 mod job;
+mod push;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

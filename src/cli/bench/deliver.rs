@@ -1,49 +1,36 @@
 //! Publish to delivered: the bus, which stores, matches and retries, beside a forwarder that takes a
 //! request and sends it on; at full speed, then at half of the forwarder's speed.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
-
-use super::load::Load;
-use super::receiver::Receiver;
-use super::report::{Aim, Finding, Latency, Round, Section, Side, thousands};
+use super::Bench;
+use super::report::{Aim, Finding, Round, Section, Side, thousands};
+use super::route::Route;
 use super::server::Server;
-use super::{Bench, await_deliveries};
 use crate::cli::exit::Failure;
 
 const KIND: &str = "bench.deliver";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One side of the comparison: what is published to, and where its deliveries arrive.
 struct Contender {
     name: &'static str,
     server: Server,
-    receiver: Receiver,
-    numbers: Arc<AtomicU64>,
-    /// Events accepted since the start.
-    accepted: u64,
+    route: Route,
 }
 
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Section>, Failure> {
-    let receiver = Receiver::start(None)?;
-    let url = format!("http://{}/", receiver.addr);
+    let route = Route::new(KIND)?;
+    let url = route.url();
     let mut forwarder = Contender {
         name: "forwarder, no storage",
         server: Server::peer(&["forward", &url], bench.scratch.path())?,
-        receiver,
-        numbers: Arc::new(AtomicU64::new(1)),
-        accepted: 0,
+        route,
     };
     let data_dir = bench.scratch.path().join("deliver");
     let mut bus = Contender {
         name: "bus",
         server: Server::bus(&data_dir)?,
-        receiver: Receiver::start(None)?,
-        numbers: Arc::new(AtomicU64::new(1)),
-        accepted: 0,
+        route: Route::new(KIND)?,
     };
-    let url = format!("http://{}/", bus.receiver.addr);
+    let url = bus.route.url();
     bench.put_rule(&bus.server, KIND, &url)?;
 
     let full = compare(bench, &mut forwarder, &mut bus, None)?;
@@ -53,7 +40,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Section>, Failure> {
         .unwrap_or(full.0.events_per_second / 2.0)
         .max(1.0);
     let half = compare(bench, &mut forwarder, &mut bus, Some(half_rate))?;
-    let repeats = bus.receiver.deliveries.repeats();
+    let repeats = bus.route.receiver.deliveries.repeats();
     bus.server.stop()?;
     let _ = std::fs::remove_dir_all(&data_dir);
     Ok(vec![
@@ -122,35 +109,7 @@ impl Contender {
             None => format!("deliver, round {round}: {}", self.name),
             Some(rate) => format!("deliver at {rate:.0}/s, round {round}: {}", self.name),
         };
-        bench.progress.step(&what);
-        let deliveries = &self.receiver.deliveries;
-        let load = Load {
-            rate,
-            ahead: (rate.is_none() && bench.args.ahead > 0)
-                .then(|| (bench.args.ahead as usize, Arc::clone(deliveries))),
-            ..bench.load(&self.server, KIND, 1, &self.numbers)
-        };
-        let before = deliveries.count();
-        // Deliveries, not acceptances, make the rate: counted over the measured time.
-        let mut opened = (0, Instant::now());
-        let mut delivered = (0, Duration::from_secs(1));
-        let outcome = load.run(
-            &mut |_| bench.progress.at(deliveries.count() - before),
-            &mut |on| {
-                deliveries.measure(on);
-                if on {
-                    opened = (deliveries.count(), Instant::now());
-                } else {
-                    delivered = (deliveries.count() - opened.0, opened.1.elapsed());
-                }
-            },
-        )?;
-        outcome.check(&what)?;
-        self.accepted += outcome.accepted;
-        await_deliveries(deliveries, self.accepted, PATIENCE, &mut |_| {})?;
-        Ok(Round {
-            events_per_second: delivered.0 as f64 / delivered.1.as_secs_f64(),
-            latency: Latency::of(&deliveries.take_ages()),
-        })
+        let ahead = bench.args.ahead as usize;
+        self.route.round(bench, &self.server, &what, rate, ahead)
     }
 }

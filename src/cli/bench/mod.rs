@@ -17,7 +17,9 @@ mod receiver;
 mod recover;
 mod report;
 mod request;
+mod route;
 mod server;
+mod targets;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -43,19 +45,21 @@ pub(super) use peer::{PeerArgs, run as run_peer};
 
 const EXAMPLES: &str = "\
 Examples:
-  eventyard bench                                  everything; about ten minutes
+  eventyard bench                                  everything; about a quarter of an hour
   eventyard bench publish --seconds 10
   eventyard bench publish --batch 100 --output json
   eventyard bench backlog --events 100000 --no-drain
   eventyard bench recover --data-dir /mnt/ssd/bench
   eventyard bench match --events 100000
   eventyard bench deliver --other-rules 100000
+  eventyard bench targets
 
 What is compared:
   publish   publishing, against a handler that reads the request and does nothing
   deliver   publish to delivered, against a forwarder without storage (HTTP in, HTTP out)
   backlog   a healthy target while --events deliveries wait for a dead one, against without
   recover   start-up with --events events kept: after a stop, after a kill, without the view
+  targets   what signatures, fan-out, a rate limit and a target that hangs cost, against without
   match     matching in one process, up to --events rules, against reading the events as JSON
 
 The bench fails when an event is lost, refused or delivered to the wrong place.";
@@ -89,7 +93,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     events: u64,
     /// Events a second of the paced rounds; without it half of what the forwarder reaches in
-    /// `deliver`, and 1000 in `backlog`.
+    /// `deliver`, 1000 in `backlog`, 500 in `targets`.
     #[arg(long)]
     rate: Option<f64>,
     /// In `deliver` at full speed, publishers stop when this many events have not arrived yet.
@@ -116,6 +120,7 @@ enum Mode {
     Deliver,
     Backlog,
     Recover,
+    Targets,
     Match,
     All,
 }
@@ -184,6 +189,9 @@ impl Bench {
         }
         if is(Mode::Recover) {
             sections.push(recover::measure(self)?);
+        }
+        if is(Mode::Targets) {
+            sections.extend(targets::measure(self)?);
         }
         Ok(sections)
     }

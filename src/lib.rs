@@ -19,6 +19,8 @@ pub mod event;
 
 pub mod pattern;
 
+pub mod query;
+
 pub mod journal;
 
 pub mod store;

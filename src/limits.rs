@@ -223,15 +223,15 @@ pub const RETRY_ATTEMPTS: u32 = 1_000;
 /// Longest that a delivery may stay pending: its event is kept on disk for as long.
 pub const RETRY_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Longest JSONPath filter, in bytes: it is parsed by a recursive reader.
-pub const FILTER_BYTES: usize = 1_024;
+/// Longest JSONPath query, in bytes: it is parsed by a recursive reader.
+pub const QUERY_BYTES: usize = 1_024;
 
-/// Most descendant segments (`..`) of a filter: each multiplies the nodes it visits by the depth.
-pub const FILTER_DESCENTS: usize = 2;
+/// Most descendant segments (`..`) of a query: each multiplies the nodes it visits by the depth.
+pub const QUERY_DESCENTS: usize = 2;
 
-/// Work a filter may do on one event, in units of about one visited node or copied path byte;
+/// Work a query may do on one event, in units of about one visited node or copied path byte;
 /// an evaluation cannot be stopped, so one that could cost more is not begun.
-pub const FILTER_WORK: u64 = 16_000_000;
+pub const QUERY_WORK: u64 = 16_000_000;
 
 /// Rule sets that are kept for events not routed yet; a router further behind meets the oldest kept.
 pub const RULE_SETS_KEPT: usize = 64;

@@ -17,7 +17,6 @@ mod files;
 #[cfg(test)]
 mod files_tests;
 mod filter;
-mod filter_cost;
 mod headers;
 mod locate;
 mod plan;
@@ -45,7 +44,7 @@ pub use dead_letter::{DeadLetterPolicy, DeadLetterPush};
 pub use document::{PatternText, RuleDocument};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use files::{FileProblem, Folder, FolderError, Report, read_folder};
-pub use filter::{Filter, FilterError, Subject, Verdict};
+pub use filter::{Filter, Verdict};
 pub use locate::{Place, excerpt, find, place};
 pub use problem::Problem;
 pub use rate_limit::RateLimit;

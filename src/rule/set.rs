@@ -1,6 +1,5 @@
 //! All live rules at one moment: what routing asks for the targets of an event.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,11 +8,12 @@ use serde::Serialize;
 
 use super::bus::{Bus, BusDocument};
 use super::document::RuleDocument;
-use super::filter::{Subject, Verdict};
+use super::filter::Verdict;
 use super::target::Target;
 use crate::event::{Data, Event, Value};
 use crate::log::{BusName, LoggedEvent, RuleName, Sequence, TargetId, TargetName};
 use crate::pattern::{Document, Explanation, JsonText, Matcher, Scalar, Snapshot};
+use crate::query::Subject;
 
 /// A rule that exists.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Rule {
             self.document.pattern.compiled().explain(document)
         });
         let filter = self.document.filter.as_ref().map(|filter| {
-            let verdict = filter.matches(&Subject::of(event));
+            let verdict = filter.matches(&Subject::event(event));
             let reason = match verdict {
                 Verdict::Matches => "selects something",
                 Verdict::Differs => "selects nothing",
@@ -177,7 +177,7 @@ impl RuleSet {
             return Vec::new();
         }
         let names = with_document(&event.event, |document| bus.patterns.matches(document));
-        let subject = OnceCell::new();
+        let subject = Subject::event(&event.event);
         names
             .iter()
             .filter_map(|name| bus.rules.get(name))
@@ -330,12 +330,12 @@ impl BusRules {
     }
 }
 
-/// `subject` is the event read as JSON, once a filter asks for it.
-fn filter_holds(rule: &Rule, event: &LoggedEvent, subject: &OnceCell<Subject>) -> bool {
+/// `subject` is the event, read as a tree once a filter asks for one.
+fn filter_holds(rule: &Rule, event: &LoggedEvent, subject: &Subject<'_>) -> bool {
     let Some(filter) = &rule.document.filter else {
         return true;
     };
-    match filter.matches(subject.get_or_init(|| Subject::of(&event.event))) {
+    match filter.matches(subject) {
         Verdict::Matches => true,
         Verdict::Differs => false,
         Verdict::TooCostly => {

@@ -100,13 +100,13 @@ impl Rules {
 
     /// The enabled rules that match an event in JSON.
     pub(super) fn matching(&self, event: &str) -> Vec<&(String, RuleDocument)> {
-        let json: serde_json::Value = serde_json::from_str(event).unwrap_or_default();
         let document = Document::json(event.as_bytes());
         let holds = |rule: &RuleDocument| {
             let filter = rule.filter.as_ref();
             rule.enabled
                 && rule.pattern.compiled().matches(&document)
-                && filter.is_none_or(|filter| filter.matches_json(&json) == Verdict::Matches)
+                && filter
+                    .is_none_or(|filter| filter.matches_json(event.as_bytes()) == Verdict::Matches)
         };
         self.live.iter().filter(|(_, rule)| holds(rule)).collect()
     }

@@ -11,7 +11,7 @@ use jsonpath_rust::parser::model::{
 };
 use serde_json::Value;
 
-use super::filter::FilterError;
+use super::QueryError;
 use crate::limits;
 
 /// Work of one node besides its path: about what an allocation and a look-up take.
@@ -248,16 +248,16 @@ fn sum(parts: impl IntoIterator<Item = u64>) -> u64 {
 
 /// Refuses what no document could bound, and functions that RFC 9535 does not have: the library
 /// takes any name and finds nothing.
-pub(super) fn check(query: &JpQuery) -> Result<(), FilterError> {
+pub(super) fn check(query: &JpQuery) -> Result<(), QueryError> {
     let mut descents = 0;
     check_segments(&query.segments, &mut descents)?;
-    if descents > limits::FILTER_DESCENTS {
-        return Err(FilterError::TooManyDescents(descents));
+    if descents > limits::QUERY_DESCENTS {
+        return Err(QueryError::TooManyDescents(descents));
     }
     Ok(())
 }
 
-fn check_segments(segments: &[Segment], descents: &mut usize) -> Result<(), FilterError> {
+fn check_segments(segments: &[Segment], descents: &mut usize) -> Result<(), QueryError> {
     for segment in segments {
         if let Segment::Descendant(_) = segment {
             *descents += 1;
@@ -271,7 +271,7 @@ fn check_segments(segments: &[Segment], descents: &mut usize) -> Result<(), Filt
     Ok(())
 }
 
-fn check_filter(filter: &Filter, descents: &mut usize) -> Result<(), FilterError> {
+fn check_filter(filter: &Filter, descents: &mut usize) -> Result<(), QueryError> {
     match filter {
         Filter::Or(parts) | Filter::And(parts) => parts
             .iter()
@@ -290,7 +290,7 @@ fn check_filter(filter: &Filter, descents: &mut usize) -> Result<(), FilterError
     }
 }
 
-fn check_test(test: &Test, descents: &mut usize) -> Result<(), FilterError> {
+fn check_test(test: &Test, descents: &mut usize) -> Result<(), QueryError> {
     match test {
         Test::RelQuery(segments) => check_segments(segments, descents),
         Test::AbsQuery(query) => check_segments(&query.segments, descents),
@@ -298,9 +298,9 @@ fn check_test(test: &Test, descents: &mut usize) -> Result<(), FilterError> {
     }
 }
 
-fn check_function(function: &TestFunction, descents: &mut usize) -> Result<(), FilterError> {
+fn check_function(function: &TestFunction, descents: &mut usize) -> Result<(), QueryError> {
     match function {
-        TestFunction::Custom(name, _) => Err(FilterError::Function(name.clone())),
+        TestFunction::Custom(name, _) => Err(QueryError::Function(name.clone())),
         TestFunction::Length(argument) => check_argument(argument, descents),
         TestFunction::Value(argument) | TestFunction::Count(argument) => {
             check_argument(argument, descents)
@@ -308,17 +308,17 @@ fn check_function(function: &TestFunction, descents: &mut usize) -> Result<(), F
         TestFunction::Search(subject, pattern) | TestFunction::Match(subject, pattern) => {
             check_argument(subject, descents)?;
             let FnArg::Literal(Literal::String(pattern)) = pattern else {
-                return Err(FilterError::PatternFromEvent);
+                return Err(QueryError::PatternFromEvent);
             };
             if pattern.len() > REGEX_BYTES || regex_work(pattern) > REGEX_WORK {
-                return Err(FilterError::CostlyPattern(pattern.clone()));
+                return Err(QueryError::CostlyPattern(pattern.clone()));
             }
             Ok(())
         }
     }
 }
 
-fn check_argument(argument: &FnArg, descents: &mut usize) -> Result<(), FilterError> {
+fn check_argument(argument: &FnArg, descents: &mut usize) -> Result<(), QueryError> {
     match argument {
         FnArg::Literal(_) => Ok(()),
         FnArg::Test(test) => check_test(test, descents),

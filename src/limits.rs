@@ -213,6 +213,11 @@ pub const TARGET_CONCURRENCY: usize = 1_024;
 /// Most requests of a rate limit's second, minute or hour: more than one machine sends to one target.
 pub const RATE_LIMIT: u32 = 1_000_000;
 
+/// One part in so many of a target's attempts at once is kept for first attempts beside retries, and
+/// one for retries beside first attempts: enough that neither stands still, and little enough that
+/// the other has most of it.
+pub const ROOM_SHARE: usize = 4;
+
 /// How far a rate-limited target's requests may run ahead of an even spread: a pause of the machine
 /// this long is made up for, and in any second at most a tenth more than the rate goes out.
 pub const RATE_AHEAD: Duration = Duration::from_millis(100);

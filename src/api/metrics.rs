@@ -145,7 +145,7 @@ fn gauge(
 /// What one series of a target shows.
 type Read = fn(&LaneStatus) -> u64;
 
-const LANE_GAUGES: [(&str, &str, Read); 4] = [
+const LANE_GAUGES: [(&str, &str, Read); 5] = [
     (
         "target_pending",
         "Deliveries waiting for a target, in memory and on disk",
@@ -165,6 +165,11 @@ const LANE_GAUGES: [(&str, &str, Read); 4] = [
         "target_throttled",
         "1 when deliveries wait for a target's rate limit or `Retry-After` (for `_other`: how many do)",
         |lane| u64::from(lane.throttled_by.is_some()),
+    ),
+    (
+        "target_concurrency",
+        "Attempts at once that a target is found to bear, up to its `concurrency`",
+        |lane| lane.concurrency,
     ),
 ];
 

@@ -19,6 +19,8 @@ pub(super) struct Health {
     target: TargetName,
     breaker: BreakerState,
     throttled_by: Option<&'static str>,
+    /// Attempts at once that the target is found to bear; null before the first one.
+    concurrency: Option<u64>,
     /// Deliveries not settled yet: waiting in memory, for a retry, or on disk behind the target.
     pending: u64,
     in_flight: u64,
@@ -68,6 +70,7 @@ impl From<LaneStatus> for Health {
             target: lane.target,
             breaker: lane.breaker,
             throttled_by: lane.throttled_by,
+            concurrency: Some(lane.concurrency).filter(|limit| *limit > 0),
             in_flight: lane.in_flight,
             ready: lane.ready,
             parked: lane.parked,

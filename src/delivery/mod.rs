@@ -16,6 +16,7 @@ mod pace;
 mod progress;
 mod reply;
 mod retry_after;
+mod room;
 mod signing;
 mod status;
 

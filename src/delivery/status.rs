@@ -32,6 +32,9 @@ pub struct LaneStatus {
     /// What deliveries wait for although the breaker is closed: `rate_limit`, or `retry_after` when
     /// the target answered 429 and said when to come back.
     pub throttled_by: Option<&'static str>,
+    /// Attempts at once that the target is found to bear, up to its `concurrency`; 0 before the
+    /// first one.
+    pub concurrency: u64,
     /// Failures in a row.
     pub failures: u64,
     /// Attempts in flight.
@@ -69,6 +72,7 @@ impl LaneStatus {
             removed: false,
             breaker: BreakerState::Closed,
             throttled_by: None,
+            concurrency: 0,
             failures: 0,
             in_flight: 0,
             ready: 0,
@@ -90,6 +94,7 @@ impl LaneStatus {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) in_flight: AtomicU64,
+    pub(crate) concurrency: AtomicU64,
     /// Loaded and due deliveries that the lane itself holds.
     pub(crate) held: AtomicU64,
     pub(crate) parked: AtomicU64,
@@ -152,6 +157,7 @@ impl Counters {
                 1 => Some("rate_limit"),
                 _ => Some("retry_after"),
             },
+            concurrency: get(&self.concurrency),
             failures: get(&self.failures),
             in_flight: get(&self.in_flight),
             ready: get(&self.held),

@@ -143,3 +143,55 @@ async fn a_target_that_says_when_to_come_back_is_left_alone_until_then() {
     }
     until_health(&bus, "all is delivered", |health| health["pending"] == 0).await;
 }
+
+#[tokio::test]
+async fn concurrency_shrinks_while_the_target_has_too_much_and_grows_back() {
+    // Fewer failures in a row than open the breaker.
+    let answers = std::iter::repeat_n(429_u16, 9).chain([200]);
+    let (target, bus) = (TestTarget::replying(answers), TestBus::start().await);
+    let options = json!({
+        "concurrency": 8,
+        "retry": {"max_attempts": 20, "initial_delay": "50ms", "max_delay": "50ms", "jitter": false}
+    });
+    bus.put_rule("orders", &rule_to(&target, &options)).await;
+    publish_many(&bus, 0..1).await;
+    until_health(&bus, "one at a time", |health| health["concurrency"] == 1).await;
+    until_health(&bus, "it is delivered", |health| health["delivered"] == 1).await;
+    let metrics = bus.get("/metrics").await.text();
+    assert!(
+        metrics.contains("eventyard_target_concurrency{"),
+        "{metrics}"
+    );
+    publish_many(&bus, 1..100).await;
+    until_health(&bus, "all of it again", |health| health["concurrency"] == 8).await;
+}
+
+#[tokio::test]
+async fn retries_that_hang_leave_room_for_fresh_events() {
+    // The first eight fail at once; from then on whatever comes hangs, but for what is new.
+    let slow = Reply::from(500).after(Duration::from_secs(20));
+    let mut answers: Vec<Reply> = vec![500.into(); 8];
+    answers.extend(std::iter::repeat_n(slow, 6));
+    answers.push(200.into());
+    let (target, bus) = (TestTarget::replying(answers), TestBus::start().await);
+    let options = json!({
+        "concurrency": 8,
+        "timeout": "30s",
+        "retry": {"max_attempts": 3, "initial_delay": "200ms", "max_delay": "200ms", "jitter": false}
+    });
+    bus.put_rule("orders", &rule_to(&target, &options)).await;
+    publish_many(&bus, 0..8).await;
+    let received = target.receives(14).await;
+    let began = received[13].at;
+    publish_many(&bus, 8..20).await;
+    let health = until_health(&bus, "the fresh ones came through", |health| {
+        health["delivered"] == 12
+    })
+    .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(health["in_flight"], 6, "the retries hang as before");
+}

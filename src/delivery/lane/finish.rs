@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::delivery::attempt::Done;
 use crate::delivery::breaker;
 use crate::delivery::next_step::{Health, NextStep, Outcome, next_step};
+use crate::delivery::room::Load;
 use crate::limits;
 use crate::log::{DeadLetter, DeadLetterReason, Parked, Record};
 use crate::rule::RetryPolicy;
@@ -50,7 +51,17 @@ impl Lane {
             };
             flight.deliveries.iter().map(panicked).collect()
         });
-        self.judge(&dones, flight.probe, now);
+        self.retry_flights -= usize::from(flight.kind.retry);
+        self.judge(&dones, flight.kind.probe, now);
+        let outcome = dones.iter().find_map(|done| done.outcome.as_ref());
+        match outcome.map(Load::of) {
+            Some(Load::TooMuch) => {
+                self.room
+                    .ended(Load::TooMuch, flight.started, Instant::now());
+            }
+            Some(load) => self.room.ended(load, flight.started, flight.started),
+            None => {}
+        }
         if dones
             .iter()
             .any(|d| d.outcome.as_ref().is_some_and(Outcome::is_attempt))

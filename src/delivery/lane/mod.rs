@@ -26,6 +26,7 @@ use super::in_hand::InHand;
 use super::inbox::{Fresh, Inbox, Keep, Offer};
 use super::pace::{Pace, Wait};
 use super::progress::Progress;
+use super::room::{InFlight, Room};
 use super::status::{Counters, LaneStatus, Names};
 use crate::clock::Timestamp;
 use crate::limits;
@@ -176,7 +177,14 @@ struct Flight {
     started: Instant,
     target: Arc<Target>,
     deliveries: Vec<Pending>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Kind {
     probe: bool,
+    /// Of retries; else of first attempts.
+    retry: bool,
 }
 
 /// The task's own side.
@@ -186,6 +194,9 @@ pub(crate) struct Lane {
     settings: Arc<Settings>,
     breaker: Breaker,
     pace: Pace,
+    room: Room,
+    /// Flights of retries.
+    retry_flights: usize,
     /// The breaker is open and the inbox knows it.
     closed: bool,
     draining: bool,
@@ -232,14 +243,15 @@ impl Lane {
     /// A lane with `parked` parked deliveries on disk.
     pub(crate) fn new(hub: Arc<Hub>, handle: Arc<Handle>, parked: u64) -> Self {
         let settings = handle.settings();
-        let rate = settings
-            .target
-            .as_ref()
-            .and_then(|target| target.rate_limit);
+        let target = settings.target.as_ref();
+        let rate = target.and_then(|target| target.rate_limit);
+        let ceiling = target.map_or(1, |target| target.concurrency);
         Self {
             settings,
             breaker: Breaker::new(),
             pace: Pace::new(rate, Instant::now()),
+            room: Room::new(ceiling),
+            retry_flights: 0,
             closed: false,
             draining: false,
             ended: false,
@@ -330,12 +342,11 @@ impl Lane {
         if !Arc::ptr_eq(&settings, &self.settings) {
             self.settings = settings.clone();
             self.tell_batch_size();
-            let rate = settings
-                .target
-                .as_ref()
-                .and_then(|target| target.rate_limit);
-            self.pace.set_rate(rate, Instant::now());
-            self.pace.let_go();
+            if let Some(target) = &settings.target {
+                self.pace.set_rate(target.rate_limit, Instant::now());
+                self.pace.let_go();
+                self.room.set_ceiling(target.concurrency);
+            }
         }
         let redriven = self.handle.redriven.swap(0, Ordering::AcqRel);
         if redriven > 0 {
@@ -439,7 +450,7 @@ impl Lane {
         let Some(target) = self.settings.target.clone() else {
             return;
         };
-        while self.flights.len() < target.concurrency.max(1) && !self.outbox.is_loaded() {
+        while self.flights.len() < self.room.limit() && !self.outbox.is_loaded() {
             let probe = match self.breaker.gate(now) {
                 Gate::Pass => false,
                 Gate::Probe => true,
@@ -448,18 +459,27 @@ impl Lane {
             if self.pace.wait(now).is_some() {
                 return;
             }
-            let Some(deliveries) = self.next_group(&target, probe, now) else {
+            let may = self.room.may(self.in_flight(), !self.retries.is_empty());
+            let Some((deliveries, retry)) = self.next_group(&target, probe, may, now) else {
                 return;
             };
             if probe {
                 self.breaker.probe_started();
             }
             self.pace.took(now);
-            self.start(target.clone(), deliveries, probe, now);
+            let kind = Kind { probe, retry };
+            self.start(target.clone(), deliveries, kind, now);
         }
     }
 
-    fn start(&mut self, target: Arc<Target>, deliveries: Vec<Pending>, probe: bool, now: Instant) {
+    fn in_flight(&self) -> InFlight {
+        InFlight {
+            all: self.flights.len(),
+            retries: self.retry_flights,
+        }
+    }
+
+    fn start(&mut self, target: Arc<Target>, deliveries: Vec<Pending>, kind: Kind, now: Instant) {
         let wanted: Vec<Wanted> = deliveries
             .iter()
             .map(|pending| Wanted {
@@ -480,9 +500,10 @@ impl Lane {
                 started: now,
                 target,
                 deliveries,
-                probe,
+                kind,
             },
         );
+        self.retry_flights += usize::from(kind.retry);
         if has_fresh {
             self.late_order.push_back((now, id));
         }
@@ -528,7 +549,12 @@ impl Lane {
                     if waiting.unloaded > 0 && waiting.ready == 0 && self.loaded.is_empty() {
                         wake.at(Some(self.load_at.unwrap_or(now)));
                     }
-                    if target.mode == Mode::Batch && self.flights.len() < target.concurrency {
+                    if target.mode == Mode::Batch
+                        && self
+                            .room
+                            .may(self.in_flight(), !self.retries.is_empty())
+                            .first
+                    {
                         let full_at = waiting.ready_since.map(|since| since + target.batch_wait);
                         wake.at(full_at.map(|at| paced.map_or(at, |paced| at.max(paced))));
                     }
@@ -556,6 +582,7 @@ impl Lane {
         let held = self.loaded.len() + self.retries.len();
         let set = |counter: &AtomicU64, value: u64| counter.store(value, Ordering::Relaxed);
         set(&counters.in_flight, self.flights.len() as u64);
+        set(&counters.concurrency, self.room.limit() as u64);
         set(&counters.held, held as u64);
         set(&counters.parked, self.parked);
         set(&counters.failures, u64::from(self.breaker.failures()));

@@ -7,6 +7,7 @@ use tracing::error;
 
 use super::{Chunk, Kept, Lane, Pending, VIEW_LAG, VIEW_LAG_MAX};
 use crate::clock::Timestamp;
+use crate::delivery::room::May;
 use crate::limits;
 use crate::log::{LogError, Parked, Sequence};
 use crate::rule::{Mode, Target};
@@ -29,23 +30,26 @@ impl From<Parked> for Pending {
 }
 
 impl Lane {
-    /// Deliveries for one attempt. Retries and others take turns, so that neither starves.
+    /// Deliveries for one attempt, and whether they are retries. Retries and others take turns, as
+    /// far as both may, so that neither starves.
     pub(super) fn next_group(
         &mut self,
         target: &Target,
         probe: bool,
+        may: May,
         now: Instant,
-    ) -> Option<Vec<Pending>> {
+    ) -> Option<(Vec<Pending>, bool)> {
         let most = match target.mode {
             Mode::Batch if !probe => target.batch_events.max(1),
             _ => 1,
         };
         let retries_first = self.retry_turn;
         self.retry_turn = !retries_first;
-        if retries_first && !self.retries.is_empty() {
-            return Some(self.retry_group(most));
+        let may_retry = may.retry && !self.retries.is_empty();
+        if retries_first && may_retry {
+            return Some((self.retry_group(most), true));
         }
-        let waits = target.mode == Mode::Batch && self.waits_for_company(target, now);
+        let waits = !may.first || target.mode == Mode::Batch && self.waits_for_company(target, now);
         let mut group = Vec::new();
         if !waits {
             while group.len() < most
@@ -58,11 +62,11 @@ impl Lane {
             }
         }
         if !group.is_empty() {
-            Some(group)
-        } else if self.retries.is_empty() {
-            None
+            Some((group, false))
+        } else if may_retry {
+            Some((self.retry_group(most), true))
         } else {
-            Some(self.retry_group(most))
+            None
         }
     }
 

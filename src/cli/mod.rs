@@ -19,6 +19,7 @@ mod scratch;
 mod secret;
 mod send;
 mod serve;
+mod target;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -63,6 +64,7 @@ enum Command {
     Send(send::Args),
     Rule(rule::Args),
     Event(event::Args),
+    Target(target::Args),
     DeadLetter(dead_letter::Args),
     Secret(secret::Args),
     Bench(bench::Args),
@@ -106,6 +108,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Send(args) => one_thread()?.block_on(send::run(args)),
         Command::Rule(args) => one_thread()?.block_on(rule::run(args)),
         Command::Event(args) => one_thread()?.block_on(event::run(args)),
+        Command::Target(args) => one_thread()?.block_on(target::run(args)),
         Command::DeadLetter(args) => one_thread()?.block_on(dead_letter::run(args)),
         Command::Secret(args) => one_thread()?.block_on(secret::run(args)),
         Command::Health(args) => one_thread()?.block_on(health::run(args)),

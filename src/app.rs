@@ -87,13 +87,14 @@ impl App {
         let addr = listener.local_addr()?;
         let log = open_log(&config, disk, clock.clone()).await?;
         let secrets = Secrets::open(config.secrets.clone(), clock.clone())?;
-        let rules = Rules::load(log.clone())?;
+        let guard = config.guard(addr);
+        let rules = Rules::load_guarded(log.clone(), guard.clone())?;
         if let Some(dir) = &config.rules_dir {
             ensure(&rules, dir).await?;
         }
         let mut stages = Stages::default();
         let client =
-            delivery::http_client().context("cannot set up the HTTP client for targets")?;
+            delivery::http_client(&guard).context("cannot set up the HTTP client for targets")?;
         let delivery = Delivery::start(log.clone(), rules.clone(), clock, client, secrets.clone())?;
         let router = Router::start(log.clone(), rules.clone(), delivery.clone())?;
         let api = Api::new(
@@ -123,6 +124,7 @@ impl App {
             .rules_dir
             .map(|dir| FolderWatch::start(rules.clone(), dir));
         tracing::info!(%addr, data_dir = %config.log.dir.display(), "the bus answers");
+        tracing::info!(allow = ?config.targets.allow, deny = ?config.targets.deny, "the guard over targets' addresses is {}", guard.describe());
         Ok(Running {
             addr,
             log,
@@ -201,7 +203,9 @@ async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<L
 
 /// Makes the bus hold what the folder describes; one bad file refuses the whole folder.
 async fn ensure(rules: &Rules, dir: &Path) -> anyhow::Result<()> {
-    let report = rules.ensure(read_folder(dir)?).await?;
+    let report = rules
+        .ensure(read_folder(dir)?.admitted(dir, rules.guard())?)
+        .await?;
     tracing::info!(folder = %dir.display(), %report, "the rules folder is applied");
     for (bus, rule) in &report.extra {
         tracing::info!(%bus, %rule, "no file describes this rule; it stays until it is deleted over the API");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::guard::{self, Guard};
 use crate::rule::parse_duration;
 use crate::secret::{KeySource, SecretText};
 use crate::{api, limits, log, secret, telemetry};
@@ -33,6 +34,8 @@ pub struct Config {
     pub secrets: secret::Config,
     /// Where rule files stand; `None` for a bus without.
     pub rules_dir: Option<PathBuf>,
+    /// Which addresses targets may have.
+    pub targets: guard::Config,
     /// How long requests and attempts in flight may take to finish on shutdown.
     pub grace: Duration,
     /// Log lines.
@@ -108,9 +111,19 @@ impl Config {
                 cache_bytes: limits::VIEW_CACHE_BYTES,
             },
             rules_dir: None,
+            targets: guard::Config::default(),
             grace: limits::GRACE,
             telemetry: telemetry::Config::default(),
         }
+    }
+
+    /// The guard over targets' addresses, for a bus that listens there.
+    #[must_use]
+    pub fn guard(&self, listen: SocketAddr) -> Guard {
+        Guard::new(
+            self.targets.clone(),
+            listen.ip().to_canonical().is_loopback(),
+        )
     }
 }
 
@@ -188,6 +201,7 @@ fn build(settings: &[Setting], secrets_key: Option<&String>) -> Result<Config, C
     };
     let text = |key: &str| setting(key).value.as_str();
     let bytes = |key: &str| field::bytes(text(key)).expect("sizes were checked");
+    let networks = |key: &str| guard::parse_networks(text(key)).expect("the networks were checked");
     let listen: SocketAddr = text("listen").parse().expect("the address was checked");
     Ok(Config {
         api: api::Config {
@@ -206,6 +220,15 @@ fn build(settings: &[Setting], secrets_key: Option<&String>) -> Result<Config, C
             secrets_key.filter(|key| !key.is_empty()),
         ),
         rules_dir: Some(rules_dir(setting("rules_dir"))?),
+        targets: guard::Config {
+            mode: match text("targets_guard") {
+                "on" => guard::Mode::On,
+                "off" => guard::Mode::Off,
+                _ => guard::Mode::Auto,
+            },
+            allow: networks("targets_allow"),
+            deny: networks("targets_deny"),
+        },
         grace: parse_duration(text("grace")).expect("the duration was checked"),
         telemetry: telemetry::Config {
             level: text("log_level").to_owned(),

@@ -21,6 +21,8 @@ pub mod pattern;
 
 pub mod query;
 
+pub mod guard;
+
 pub mod journal;
 
 pub mod store;

@@ -192,6 +192,10 @@ pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
 /// shorter.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Names that are resolved at once: each blocks a thread of the runtime's 512 for as long as a name
+/// server is silent, and reads of the log need some too.
+pub const NAME_LOOKUPS: usize = 64;
+
 /// Idle connections kept to one target: as many as it may have used at once. Events come in waves,
 /// and between two a target with fewer would lose connections that the next wave opens again.
 pub const IDLE_CONNECTIONS_PER_TARGET: usize = TARGET_CONCURRENCY;

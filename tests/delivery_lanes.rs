@@ -13,6 +13,7 @@ use eventyard::clock::Clock;
 use eventyard::delivery::dead_letter::{self, DeadLetterError, Which};
 use eventyard::delivery::{BreakerState, Delivery, LaneStatus, http_client};
 use eventyard::event::Event;
+use eventyard::guard::Guard;
 use eventyard::limits;
 use eventyard::log::{self, BusName, DeadLetterReason, Disk, Log, RuleName, TargetId};
 use eventyard::router::Router;
@@ -204,7 +205,7 @@ impl Bus {
             let put = rules.put_bus(&name(), "{}", IfMatch::Always).await;
             put.unwrap();
         }
-        let service = http_client().unwrap();
+        let service = http_client(&Guard::off()).unwrap();
         let secrets = Secrets::in_memory(clock.clone());
         let delivery =
             Delivery::start(log.clone(), rules.clone(), clock, service, secrets).unwrap();

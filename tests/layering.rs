@@ -17,6 +17,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("pattern", &["json", "limits"]),
     ("query", &["event", "json", "limits"]),
     ("transform", &["event", "json", "query", "limits"]),
+    ("guard", &[]),
     ("journal", &["limits", "clock"]),
     ("store", &["limits"]),
     ("log", &["event", "journal", "store", "clock", "limits"]),
@@ -27,6 +28,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "pattern",
             "query",
             "transform",
+            "guard",
             "secret",
             "log",
             "limits",
@@ -38,6 +40,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "event",
             "query",
             "transform",
+            "guard",
             "secret",
             "webhook",
             "log",
@@ -59,7 +62,15 @@ const TABLE: &[(&str, &[&str])] = &[
     // `rule` reads durations and sizes the same way in every document of ours.
     (
         "config",
-        &["api", "log", "rule", "secret", "telemetry", "limits"],
+        &[
+            "api",
+            "guard",
+            "log",
+            "rule",
+            "secret",
+            "telemetry",
+            "limits",
+        ],
     ),
     (
         "app",
@@ -88,6 +99,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "telemetry",
             "event",
             "pattern",
+            "guard",
             "rule",
             "log",
             "journal",

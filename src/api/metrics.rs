@@ -16,6 +16,7 @@ use crate::delivery::{BreakerState, Delivery, LaneStatus};
 use crate::limits;
 use crate::log::{Appended, Log, State};
 use crate::router::Router;
+use crate::rule::Rules;
 
 type RefusedLabels = [(&'static str, &'static str); 1];
 
@@ -31,6 +32,7 @@ pub(super) struct Metrics {
 /// The parts that are asked on each scrape.
 pub(super) struct Sources {
     pub(super) log: Log,
+    pub(super) rules: Rules,
     pub(super) delivery: Delivery,
     pub(super) router: Router,
 }
@@ -128,6 +130,13 @@ impl Collector for Sources {
             "Sequences on disk that are not routed yet",
             self.router.lag(),
         )?;
+        let help = "Connections for rules that the guard refused, by what the address belongs to";
+        let mut family =
+            encoder.encode_descriptor("targets_refused", help, None, MetricType::Counter)?;
+        for (network, count) in self.rules.guard().refusals() {
+            let labels = [("network", network.as_str())];
+            encode_series(&mut family, &labels, ConstCounter::new(count))?;
+        }
         encode_lanes(&mut encoder, &self.delivery.statuses())
     }
 }

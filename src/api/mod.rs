@@ -83,6 +83,7 @@ impl Api {
     ) -> Arc<Self> {
         let metrics = metrics::Metrics::new(metrics::Sources {
             log: log.clone(),
+            rules: rules.clone(),
             delivery: delivery.clone(),
             router,
         });

@@ -92,7 +92,8 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
             let data_dir = &loaded.config.log.dir;
             let mut checks = vec![
                 checks::configuration(&loaded),
-                checks::rules(loaded.config.rules_dir.as_deref()),
+                checks::rules(&loaded.config),
+                checks::guard(&loaded.config),
                 checks::address(loaded.config.api.listen),
             ];
             checks.extend(data(data_dir, args.cut));

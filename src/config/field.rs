@@ -1,5 +1,6 @@
 //! The one table of settings: flags, environment, file, help and schema are all made from it.
 
+use crate::guard;
 use crate::limits;
 use crate::rule::{format_size, parse_duration, parse_size};
 
@@ -43,6 +44,8 @@ pub enum Kind {
         max: u64,
     },
     Choice(&'static [&'static str]),
+    /// Networks in CIDR form or addresses, parted by commas; an array of them in the file.
+    Networks,
     /// `tracing` directives, such as `info` or `warn,eventyard::delivery=debug`.
     LogFilter,
 }
@@ -99,6 +102,24 @@ pub const FIELDS: &[Field] = &[
         },
         default: "10000",
         help: "Connections open at once; more wait until one closes",
+    },
+    Field {
+        key: "targets_guard",
+        kind: Kind::Choice(&["auto", "on", "off"]),
+        default: "auto",
+        help: "Refuses targets outside of the public internet; auto: not while the bus listens on a loopback address, but for cloud metadata addresses",
+    },
+    Field {
+        key: "targets_allow",
+        kind: Kind::Networks,
+        default: "",
+        help: "Networks that targets may be in all the same, such as 10.0.0.0/8,fd00::/8; cloud metadata addresses must be named one by one",
+    },
+    Field {
+        key: "targets_deny",
+        kind: Kind::Networks,
+        default: "",
+        help: "Networks that targets may never be in; stronger than targets_allow and targets_guard",
     },
     Field {
         key: "grace",
@@ -162,6 +183,7 @@ impl Kind {
             },
             Self::Choice(choices) if choices.contains(&text) => Ok(()),
             Self::Choice(choices) => Err(format!("one of {} is wanted", choices.join(", "))),
+            Self::Networks => guard::parse_networks(text).map(drop),
             Self::LogFilter => check_log_filter(text),
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::field::{FIELDS, nearest};
+use super::field::{FIELDS, Kind, nearest};
 use super::{ConfigError, DEFAULT_FILE};
 
 /// Values by key, each with its `file:line:column`.
@@ -45,6 +45,13 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Values, ConfigError> {
         let value_text = match value.get_ref() {
             DeValue::String(value) => value.to_string(),
             DeValue::Integer(value) => value.as_str().to_owned(),
+            DeValue::Array(items) if field.kind == Kind::Networks => {
+                let items = items.iter().map(|item| match item.get_ref() {
+                    DeValue::String(text) => text.to_string(),
+                    _ => text[item.span()].to_owned(),
+                });
+                items.collect::<Vec<_>>().join(",")
+            }
             other => {
                 return Err(ConfigError::Invalid {
                     place: value_place,

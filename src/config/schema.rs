@@ -35,6 +35,9 @@ fn kind(kind: Kind) -> Value {
         }
         Kind::Duration => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
         Kind::Count { .. } => json!({ "type": ["string", "integer"], "pattern": "^[0-9]+$" }),
+        Kind::Networks => {
+            json!({ "type": ["string", "array"], "items": { "type": "string" } })
+        }
         Kind::Choice(choices) => json!({ "enum": choices }),
     }
 }

@@ -208,7 +208,12 @@ impl Sender {
                     limits::CONNECT_TIMEOUT.min(timeout)
                 ));
             }
-            Some(Err(error)) => return Outcome::Failed(client::describe(&*error)),
+            Some(Err(error)) => {
+                return match client::refusal(&*error) {
+                    Some(refusal) => Outcome::AddressRefused(refusal.to_string()),
+                    None => Outcome::Failed(client::describe(&*error)),
+                };
+            }
             None => return Outcome::TimedOut(format!("no answer within {timeout:?}")),
         };
         let status = response.status();

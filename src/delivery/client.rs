@@ -3,21 +3,42 @@
 use std::error::Error;
 use std::io;
 
-use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
+use super::resolver::Resolver;
+use crate::guard::{Guard, Refusal};
 use crate::limits;
 
 /// Where requests to targets go: the HTTP client, or something in-process in tests.
 pub type TargetService = BoxCloneSyncService<reqwest::Request, reqwest::Response, tower::BoxError>;
 
-/// Builds the client. Built once: it keeps connections alive per host, and a client per attempt
-/// would pay a handshake for each.
-pub fn http_client() -> reqwest::Result<TargetService> {
-    let client = reqwest::Client::builder()
+/// Builds the client, which connects only to what `guard` admits. Built once: it keeps connections
+/// alive per host, and a client per attempt would pay a handshake for each.
+pub fn http_client(guard: &Guard) -> reqwest::Result<TargetService> {
+    let resolver = Resolver::new(guard.clone());
+    Ok(guarded(builder().dns_resolver(resolver).build()?, guard))
+}
+
+/// Asks the guard about each request's host: one that is an address is never resolved, so that the
+/// resolver does not see it.
+fn guarded(client: reqwest::Client, guard: &Guard) -> TargetService {
+    let guard = guard.clone();
+    BoxCloneSyncService::new(tower::service_fn(move |request: reqwest::Request| {
+        let admitted = guard.admit(request.url());
+        let client = client.clone();
+        async move {
+            admitted?;
+            client.execute(request).await.map_err(tower::BoxError::from)
+        }
+    }))
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         // A redirect is an answer like any other; following it would carry the event, and the
         // target's headers, to a place that nobody configured.
         .redirect(reqwest::redirect::Policy::none())
+        // A proxy would connect for the bus, past the guard.
         .no_proxy()
         // Retries are the lane's to decide.
         .retry(reqwest::retry::never())
@@ -25,10 +46,18 @@ pub fn http_client() -> reqwest::Result<TargetService> {
         .pool_max_idle_per_host(limits::IDLE_CONNECTIONS_PER_TARGET)
         .pool_idle_timeout(limits::IDLE_CONNECTION_TIMEOUT)
         .tcp_nodelay(true)
-        .build()?;
-    Ok(BoxCloneSyncService::new(
-        client.map_err(tower::BoxError::from),
-    ))
+}
+
+/// The guard's refusal, where that is at the root of the error.
+pub(crate) fn refusal<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Refusal> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(refusal) = error.downcast_ref() {
+            return Some(refusal);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Whether the error is a timeout of the client's own, such as the one for connecting.
@@ -102,6 +131,8 @@ fn words(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -125,7 +156,11 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
         let request = reqwest::Request::new(reqwest::Method::POST, url.parse().unwrap());
-        let error = http_client().unwrap().oneshot(request).await.unwrap_err();
+        let error = http_client(&Guard::off())
+            .unwrap()
+            .oneshot(request)
+            .await
+            .unwrap_err();
         let text = describe(&*error);
         assert!(text.starts_with("could not connect"), "{text}");
         assert!(text.ends_with("connection refused"), "{text}");

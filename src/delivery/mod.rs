@@ -15,6 +15,7 @@ mod next_step;
 mod pace;
 mod progress;
 mod reply;
+mod resolver;
 mod retry_after;
 mod room;
 mod signing;

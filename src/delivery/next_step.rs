@@ -24,6 +24,8 @@ pub enum Outcome {
     TimedOut(String),
     /// No connection, or one that broke.
     Failed(String),
+    /// The guard does not let the bus connect there; nothing was sent.
+    AddressRefused(String),
     /// The log could not give the event just now; nothing was sent.
     NotRead(String),
     /// The request could not be made as its target wants it, such as for want of a secret; nothing
@@ -61,7 +63,10 @@ impl Outcome {
     /// counts as well: a delivery must not be tried without end.
     #[must_use]
     pub fn is_attempt(&self) -> bool {
-        !matches!(self, Outcome::Expired | Outcome::Unreadable(_))
+        !matches!(
+            self,
+            Outcome::Expired | Outcome::Unreadable(_) | Outcome::AddressRefused(_)
+        )
     }
 
     /// 5xx, 429, timeouts and broken connections speak against the target; every other answer
@@ -78,7 +83,8 @@ impl Outcome {
             }
             Outcome::ReplyNotStored { .. } | Outcome::ReplyLoops { .. } => Health::Up,
             Outcome::TimedOut(_) | Outcome::Failed(_) => Health::Down,
-            Outcome::NotRead(_)
+            Outcome::AddressRefused(_)
+            | Outcome::NotRead(_)
             | Outcome::NotPrepared(_)
             | Outcome::Unreadable(_)
             | Outcome::Expired => Health::Unknown,
@@ -106,6 +112,7 @@ impl Outcome {
             | Outcome::ReplyLoops { error: text, .. }
             | Outcome::TimedOut(text)
             | Outcome::Failed(text)
+            | Outcome::AddressRefused(text)
             | Outcome::NotRead(text)
             | Outcome::NotPrepared(text)
             | Outcome::Unreadable(text) => Some(text.clone()),
@@ -163,6 +170,10 @@ pub fn next_step(
         Outcome::ReplyNotStored { .. } => {}
         Outcome::ReplyLoops { .. } => {
             return NextStep::DeadLetter(DeadLetterReason::ReplyLoop);
+        }
+        // It stays so until a name, the rule or the configuration changes, which no retry waits for.
+        Outcome::AddressRefused(_) => {
+            return NextStep::DeadLetter(DeadLetterReason::AddressRefused);
         }
         Outcome::NotRead(_) => exhausted = DeadLetterReason::Unreadable,
         Outcome::Unreadable(_) => return NextStep::DeadLetter(DeadLetterReason::Unreadable),
@@ -261,12 +272,17 @@ mod tests {
 
     #[test]
     fn what_never_reached_the_target_is_decided_too() {
-        use DeadLetterReason::{AttemptsExhausted, TooOld, Unreadable};
+        use DeadLetterReason::{AddressRefused, AttemptsExhausted, TooOld, Unreadable};
         let text = || "x".to_owned();
         for (outcome, attempts, expected) in [
             (Outcome::TimedOut(text()), 1, in_millis(1_000)),
             (Outcome::Failed(text()), 2, in_millis(2_000)),
             (Outcome::Failed(text()), 3, DeadLetter(AttemptsExhausted)),
+            (
+                Outcome::AddressRefused(text()),
+                0,
+                DeadLetter(AddressRefused),
+            ),
             (Outcome::NotRead(text()), 1, in_millis(1_000)),
             (Outcome::NotRead(text()), 3, DeadLetter(Unreadable)),
             (Outcome::Unreadable(text()), 0, DeadLetter(Unreadable)),
@@ -357,6 +373,7 @@ mod tests {
             (answer(503), Health::Down),
             (Outcome::Failed(String::new()), Health::Down),
             (Outcome::TimedOut(String::new()), Health::Down),
+            (Outcome::AddressRefused(String::new()), Health::Unknown),
             (Outcome::NotRead(String::new()), Health::Unknown),
             (Outcome::Expired, Health::Unknown),
         ] {

@@ -128,11 +128,13 @@ pub enum DeadLetterReason {
     Unreadable,
     /// The target's answer would be one reply too many in a row.
     ReplyLoop,
+    /// The guard does not let the bus connect to the target's address.
+    AddressRefused,
 }
 
 impl DeadLetterReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AttemptsExhausted,
         Self::TooOld,
         Self::Refused,
@@ -140,6 +142,7 @@ impl DeadLetterReason {
         Self::TargetRemoved,
         Self::Unreadable,
         Self::ReplyLoop,
+        Self::AddressRefused,
     ];
 
     /// The reason that [`Self::as_str`] writes so.
@@ -159,6 +162,7 @@ impl DeadLetterReason {
             Self::TargetRemoved => "target_removed",
             Self::Unreadable => "unreadable",
             Self::ReplyLoop => "reply_loop",
+            Self::AddressRefused => "address_refused",
         }
     }
 }

@@ -11,6 +11,7 @@ use super::locate;
 use super::problem::{Problem, Problems, join};
 use super::reader::{Node, Shape};
 use super::target_document::TargetDocument;
+use crate::guard::Guard;
 use crate::limits;
 use crate::pattern::EventPattern;
 
@@ -103,6 +104,26 @@ impl RuleDocument {
         let mut problems = Problems::default();
         let document = read(text, &mut problems);
         problems.settle(document)
+    }
+
+    /// The URLs that lead where the guard lets nobody go, as far as their text tells: names are
+    /// judged when they are connected to.
+    #[must_use]
+    pub fn refused(&self, guard: &Guard) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (index, target) in self.targets.iter().enumerate() {
+            for (at, url) in target.urls() {
+                if let Err(refusal) = guard.check_url(url) {
+                    let pointer = format!("/targets/{index}/{at}");
+                    problems.push(Problem {
+                        offset: locate::find(&self.text, &pointer),
+                        pointer,
+                        detail: refusal.to_string(),
+                    });
+                }
+            }
+        }
+        problems
     }
 
     /// The user's text.

@@ -16,6 +16,7 @@ use super::document::RuleDocument;
 use super::locate::{Place, excerpt, place};
 use super::problem::Problem;
 use super::set::RuleSet;
+use crate::guard::Guard;
 use crate::limits;
 use crate::log::{BusName, RuleName};
 
@@ -147,6 +148,28 @@ pub fn read_folder(folder: &Path) -> Result<Folder, FolderError> {
             folder: folder.to_owned(),
             problems: reading.problems,
         })
+    }
+}
+
+impl Folder {
+    /// The folder, when the guard admits every target that is described in it; `path` is where it
+    /// was read from.
+    pub fn admitted(self, path: &Path, guard: &Guard) -> Result<Folder, FolderError> {
+        let mut reading = Reading::default();
+        for (bus, rule, document) in &self.rules {
+            let file = path.join(bus.as_str()).join(format!("{rule}.json"));
+            for problem in document.refused(guard) {
+                reading.within(&file, document.text(), problem);
+            }
+        }
+        if reading.problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(FolderError {
+                folder: path.to_owned(),
+                problems: reading.problems,
+            })
+        }
     }
 }
 

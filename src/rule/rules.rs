@@ -19,6 +19,7 @@ use super::enabled;
 use super::files::{self, Folder, Report};
 use super::plan::plan;
 use super::set::{Matchers, NextSet, Rule, RuleSet};
+use crate::guard::Guard;
 use crate::limits;
 use crate::log::{BusName, Log, Record, RuleName, Sequence};
 
@@ -28,6 +29,7 @@ pub struct Rules(Arc<Shared>);
 
 struct Shared {
     log: Log,
+    guard: Guard,
     history: ArcSwap<History>,
     changing: Mutex<Changing>,
     changes: watch::Sender<u64>,
@@ -85,6 +87,12 @@ impl Rules {
     /// Loads what the log holds, and tells the log each bus's retention. Fails when a document in the
     /// log is not valid in this version: to start without it would lose its deliveries silently.
     pub fn load(log: Log) -> anyhow::Result<Rules> {
+        Self::load_guarded(log, Guard::off())
+    }
+
+    /// [`Rules::load`], where targets that are put from now on must be admitted by the guard. What
+    /// the log holds already stays as it is: its deliveries are refused when they connect.
+    pub fn load_guarded(log: Log, guard: Guard) -> anyhow::Result<Rules> {
         let mut matchers = Matchers::default();
         let mut set = NextSet::after(&RuleSet::default(), &mut matchers);
         for record in log.buses().context("reading the buses")? {
@@ -119,6 +127,7 @@ impl Rules {
         let last_target = log.last_target_id().context("reading the target ids")?;
         let shared = Shared {
             log,
+            guard,
             // The set holds for all earlier events too: what was live then is not known any more.
             history: ArcSwap::from_pointee(History(vec![(0, Arc::new(set))])),
             changing: Mutex::new(Changing {
@@ -198,6 +207,12 @@ impl Rules {
         self.0.history.load().newest().buses()
     }
 
+    /// What judges the targets' addresses.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.0.guard
+    }
+
     #[cfg(test)]
     pub(super) fn log(&self) -> &Log {
         &self.0.log
@@ -213,10 +228,15 @@ impl Rules {
         text: &str,
         expected: IfMatch,
     ) -> Result<(PutOutcome, Sequence), RuleError> {
+        let document = RuleDocument::parse(text).map_err(RuleError::Invalid)?;
+        let refused = document.refused(&self.0.guard);
+        if !refused.is_empty() {
+            return Err(RuleError::Invalid(refused));
+        }
         let change = Change::PutRule {
             bus: bus.clone(),
             rule: name.clone(),
-            document: RuleDocument::parse(text).map_err(RuleError::Invalid)?,
+            document,
         };
         self.put(change, expected).await
     }

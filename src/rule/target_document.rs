@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde::{Serialize, Serializer};
 
 use super::bounded::{read_duration, read_size};
-use super::dead_letter::{self, DeadLetterPolicy};
+use super::dead_letter::{self, DeadLetterPolicy, DeadLetterPush};
 use super::duration::{self, format_duration};
 use super::headers;
 use super::problem::Problems;
@@ -205,6 +205,15 @@ impl TargetDocument {
             dead_letter: dead_letter?,
             reply: reply?,
         })
+    }
+
+    /// Where the bus connects to for this target, each with its place in the document.
+    pub(super) fn urls(&self) -> impl Iterator<Item = (&'static str, &reqwest::Url)> {
+        let letters = match &self.dead_letter.push {
+            Some(DeadLetterPush::Url(url)) => Some(("dead_letter/url", url)),
+            _ => None,
+        };
+        [("url", &self.url)].into_iter().chain(letters)
     }
 
     pub(super) fn into_target(self, bus: &BusName, rule: &RuleName, key: TargetId) -> Target {

@@ -150,8 +150,9 @@ fn watch(watcher: Option<&mut RecommendedWatcher>, folder: &Path) {
 async fn reload(rules: &Rules, folder: &Path) -> Result<Report, ReloadError> {
     let path = folder.to_owned();
     let read = tokio::task::spawn_blocking(move || read_folder(&path)).await;
-    let folder = read.map_err(|_| ReloadError::Closing)??;
-    Ok(rules.ensure(folder).await?)
+    let read = read.map_err(|_| ReloadError::Closing)??;
+    let admitted = read.admitted(folder, rules.guard())?;
+    Ok(rules.ensure(admitted).await?)
 }
 
 fn show(folder: &Path, outcome: &Result<Report, ReloadError>) {

@@ -10,6 +10,7 @@ mod dead_letters;
 mod delivery;
 mod drain;
 mod events;
+mod guard;
 mod health;
 mod hostile;
 mod limits;

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::Check;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
+use crate::guard::Mode;
 use crate::journal::doctor::{self, Report};
 use crate::rule;
 
@@ -24,11 +25,12 @@ pub(super) fn configuration(loaded: &Loaded) -> Check {
     }
 }
 
-pub(super) fn rules(folder: Option<&Path>) -> Check {
-    let Some(folder) = folder else {
+pub(super) fn rules(config: &Config) -> Check {
+    let Some(folder) = config.rules_dir.as_deref() else {
         return Check::good("rules", "there is no rules folder");
     };
-    match rule::read_folder(folder) {
+    let guard = config.guard(config.api.listen);
+    match rule::read_folder(folder).and_then(|read| read.admitted(folder, &guard)) {
         Ok(read) => Check::good(
             "rules",
             format!(
@@ -43,6 +45,19 @@ pub(super) fn rules(folder: Option<&Path>) -> Check {
             "Mend the files: a folder with one bad file is refused whole, and the bus does not start.",
         ),
     }
+}
+
+pub(super) fn guard(config: &Config) -> Check {
+    let guard = config.guard(config.api.listen);
+    let finding = guard.describe();
+    if config.targets.mode == Mode::Off && !config.api.listen.ip().to_canonical().is_loopback() {
+        return Check::warning(
+            "targets' addresses",
+            format!("the guard is {finding}, and others may reach this bus"),
+            "Set targets_guard to auto, and name what rules may reach inside with targets_allow.",
+        );
+    }
+    Check::good("targets' addresses", format!("the guard is {finding}"))
 }
 
 pub(super) fn address(listen: SocketAddr) -> Check {

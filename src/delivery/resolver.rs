@@ -1,0 +1,238 @@
+//! Resolves targets' names: what the guard admits of the answer is what is connected to.
+//!
+//! The guard judges inside of connecting, so that there is no second look-up which could be answered
+//! otherwise. The system resolver blocks a thread for as long as a name server is silent, so one
+//! name is asked for once at a time, however many attempts wait for it, and few names at once: the
+//! other blocking threads are the log's.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::{Semaphore, watch};
+
+use crate::guard::Guard;
+use crate::limits;
+
+/// A look-up as the system does it: blocking, ports left open.
+type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
+
+/// The resolver that the client for targets has.
+#[derive(Clone)]
+pub(super) struct Resolver(Arc<Inner>);
+
+struct Inner {
+    guard: Guard,
+    lookup: Box<Lookup>,
+    /// The names that are being asked for.
+    asked: Mutex<HashMap<String, watch::Receiver<Option<Answer>>>>,
+    threads: Arc<Semaphore>,
+}
+
+impl Resolver {
+    pub(super) fn new(guard: Guard) -> Arc<Resolver> {
+        Self::over(guard, system)
+    }
+
+    fn over(
+        guard: Guard,
+        lookup: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Arc<Resolver> {
+        Arc::new(Resolver(Arc::new(Inner {
+            guard,
+            lookup: Box::new(lookup),
+            asked: Mutex::default(),
+            threads: Arc::new(Semaphore::new(limits::NAME_LOOKUPS)),
+        })))
+    }
+}
+
+fn system(name: &str) -> io::Result<Vec<SocketAddr>> {
+    Ok((name, 0).to_socket_addrs()?.collect())
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let inner = self.0.clone();
+        Box::pin(async move {
+            let answer = inner.ask(name.as_str()).await?;
+            let admitted = inner.guard.admit_resolved(name.as_str(), answer)?;
+            Ok(Box::new(admitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+impl Inner {
+    /// Waits for the look-up that is under way, or starts one. Safe to be dropped at any point: a
+    /// look-up that was started goes on to its end, and is still found by the next who asks.
+    async fn ask(self: &Arc<Self>, name: &str) -> Answer {
+        let under_way = self.asked.lock().get(name).cloned();
+        let mut answer = match under_way {
+            Some(answer) => answer,
+            None => self.start(name).await,
+        };
+        let ended = answer.wait_for(Option::is_some).await;
+        match ended.ok().and_then(|answer| answer.clone()) {
+            Some(answer) => answer,
+            None => {
+                // The look-up panicked. The next one is asked anew.
+                self.asked.lock().remove(name);
+                Err(Arc::new(io::Error::other("the name look-up broke off")))
+            }
+        }
+    }
+
+    async fn start(self: &Arc<Self>, name: &str) -> watch::Receiver<Option<Answer>> {
+        let threads = self.threads.clone();
+        let thread = threads.acquire_owned().await;
+        let mut asked = self.asked.lock();
+        if let Some(answer) = asked.get(name) {
+            // Somebody else was first meanwhile.
+            return answer.clone();
+        }
+        let (tell, answer) = watch::channel(None);
+        asked.insert(name.to_owned(), answer.clone());
+        let inner = self.clone();
+        let name = name.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let answer = (inner.lookup)(&name).map_err(Arc::new);
+            inner.asked.lock().remove(&name);
+            tell.send_replace(Some(answer));
+            drop(thread);
+        });
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Barrier, mpsc};
+
+    use super::*;
+    use crate::guard::{Config, Mode, Network, Refusal};
+
+    fn on() -> Guard {
+        let config = Config {
+            mode: Mode::On,
+            ..Config::default()
+        };
+        Guard::new(config, false)
+    }
+
+    async fn resolve(resolver: &Resolver, name: &str) -> Result<Vec<SocketAddr>, String> {
+        let answer = resolver.resolve(name.parse().unwrap()).await;
+        answer
+            .map(Iterator::collect)
+            .map_err(|error| error.to_string())
+    }
+
+    fn at(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_judged_is_what_is_connected_to() {
+        let answers = Mutex::new(vec![
+            // Public at first, private when it counts; then both; then nothing at all.
+            at(&["8.8.8.8:0"]),
+            at(&["10.0.0.1:0", "[::ffff:127.0.0.1]:0"]),
+            at(&["169.254.169.254:0", "8.8.8.8:0", "[::1]:0"]),
+            at(&[]),
+        ]);
+        let resolver = Resolver::over(on(), move |_| Ok(answers.lock().remove(0)));
+        let refused = Err(Refusal(Network::Private).to_string());
+        assert_eq!(
+            resolve(&resolver, "rebind.example").await,
+            Ok(at(&["8.8.8.8:0"]))
+        );
+        assert_eq!(resolve(&resolver, "rebind.example").await, refused);
+        assert_eq!(
+            resolve(&resolver, "rebind.example").await,
+            Ok(at(&["8.8.8.8:0"]))
+        );
+        assert_eq!(resolve(&resolver, "rebind.example").await, Ok(at(&[])));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_many_wait_for_is_asked_for_once() {
+        let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
+        let (count, opened) = (asked.clone(), gate.clone());
+        let resolver = Resolver::over(on(), move |name| {
+            count.fetch_add(1, Ordering::SeqCst);
+            if name == "slow.example" {
+                opened.wait();
+            }
+            Ok(at(&["8.8.8.8:0"]))
+        });
+        let mut waiting: Vec<_> = (0..100)
+            .map(|_| Box::pin(resolve(&resolver, "slow.example")))
+            .collect();
+        for future in &mut waiting {
+            assert!(futures_util::poll!(future).is_pending());
+        }
+        // Those who go away leave the look-up to the others.
+        waiting.truncate(3);
+        drop(waiting.remove(0));
+        assert!(resolve(&resolver, "quick.example").await.is_ok());
+        tokio::task::spawn_blocking(move || gate.wait())
+            .await
+            .unwrap();
+        for future in waiting {
+            assert_eq!(future.await, Ok(at(&["8.8.8.8:0"])));
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert!(resolver.0.asked.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn look_ups_take_only_so_many_threads() {
+        let (release, released) = mpsc::channel::<()>();
+        let (released, begun) = (Mutex::new(released), Arc::new(AtomicUsize::new(0)));
+        let count = begun.clone();
+        let resolver = Resolver::over(on(), move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            // Until the sender is gone.
+            let _ = released.lock().recv();
+            Err(io::Error::other("silent"))
+        });
+        let names: Vec<String> = (0..limits::NAME_LOOKUPS + 5)
+            .map(|index| format!("{index}.example"))
+            .collect();
+        let mut waiting: Vec<_> = names
+            .iter()
+            .map(|name| Box::pin(resolve(&resolver, name)))
+            .collect();
+        for future in &mut waiting {
+            assert!(futures_util::poll!(future).is_pending());
+        }
+        assert_eq!(resolver.0.asked.lock().len(), limits::NAME_LOOKUPS);
+        assert_eq!(resolver.0.threads.available_permits(), 0);
+        drop(release);
+        for future in waiting {
+            assert_eq!(future.await, Err("silent".to_owned()));
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), names.len());
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_panics_is_asked_anew() {
+        let first = AtomicUsize::new(0);
+        let resolver = Resolver::over(on(), move |_| {
+            assert!(
+                first.fetch_add(1, Ordering::SeqCst) > 0,
+                "the first one breaks"
+            );
+            Ok(at(&["8.8.8.8:0"]))
+        });
+        assert!(resolve(&resolver, "a.example").await.is_err());
+        assert_eq!(
+            resolve(&resolver, "a.example").await,
+            Ok(at(&["8.8.8.8:0"]))
+        );
+    }
+}

@@ -17,9 +17,7 @@
 //! So whoever finds an entry finds all that its candidates need in the bytes behind it. An entry is
 //! never changed: a new one takes its place.
 
-use std::sync::Arc;
-
-use super::key::Key;
+use super::key::{Key, KeyHash};
 use crate::pattern::probes::Kind;
 use crate::pattern::value::Field;
 
@@ -40,8 +38,11 @@ pub(super) const ASK: u32 = 1 << 31;
 
 const HEAD: usize = 4;
 
-/// An entry as it is kept.
-pub(super) type Words = Arc<[u32]>;
+/// Words of a key that is hashed without an allocation.
+const SHORT_WORDS: usize = 16;
+
+/// An entry as it is made.
+pub(super) type Words = Vec<u32>;
 
 /// An entry as it is read.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +116,20 @@ impl<'e> Entry<'e> {
         Key::new(self.field(), self.kind(), &bytes)
     }
 
+    /// The hash of its key.
+    pub(super) fn hash(self, hasher: &KeyHash) -> u64 {
+        let words = &self.0[HEAD..HEAD + self.key_words()];
+        let mut short = [[0; 4]; SHORT_WORDS];
+        if let Some(short) = short.get_mut(..words.len()) {
+            for (bytes, word) in short.iter_mut().zip(words) {
+                *bytes = word.to_le_bytes();
+            }
+            let bytes = &short.as_flattened()[..self.key_bytes()];
+            return hasher.of(self.field(), self.kind(), bytes);
+        }
+        hasher.of(self.field(), self.kind(), &self.key().bytes)
+    }
+
     /// The two numbers of a key that is a pair.
     pub(super) fn pair(self) -> (u32, u32) {
         (self.0[HEAD], self.0[HEAD + 1])
@@ -180,7 +195,7 @@ pub(super) fn empty(key: &Key, id: EntryId) -> Words {
         0,
     ];
     words.extend(key.bytes.chunks(4).map(last_word));
-    words.into()
+    words
 }
 
 /// The entry with one candidate more; `None` when it is full.
@@ -192,7 +207,7 @@ pub(super) fn with_candidate(entry: Entry<'_>, candidate: Candidate<'_>) -> Opti
     words.extend_from_slice(entry.0);
     words[3] += 1;
     push(&mut words, candidate);
-    Some(words.into())
+    Some(words)
 }
 
 fn push(words: &mut Vec<u32>, candidate: Candidate<'_>) {
@@ -216,7 +231,7 @@ pub(super) fn without_candidate(
     for candidate in entry.candidates().filter(|candidate| !is_it(candidate)) {
         push(&mut words, candidate);
     }
-    Some((words.into(), program))
+    Some((words, program))
 }
 
 /// The entry split by one field more, or by one less; `None` when it is split by too many.
@@ -233,12 +248,12 @@ pub(super) fn with_split(entry: Entry<'_>, field: Field, present: bool) -> Optio
         words.remove(start + at);
         words[3] -= 1 << 8;
     }
-    Some(words.into())
+    Some(words)
 }
 
 /// The entry with another number of further entries.
 pub(super) fn with_more(entry: Entry<'_>, more: usize) -> Words {
     let mut words = entry.0.to_vec();
     words[3] = words[3] & 0xFFFF | (more as u32) << 16;
-    words.into()
+    words
 }

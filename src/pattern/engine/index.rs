@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::entry::{
-    self, ASK, CANDIDATES, Candidate, Entry, EntryId, MORE, RuleNumber, Words, with_candidate,
-    with_more, with_split, without_candidate,
+    self, ASK, CANDIDATES, Candidate, Entry, EntryId, MORE, RuleNumber, with_candidate, with_more,
+    with_split, without_candidate,
 };
 use super::key::Key;
 use super::paths::Paths;
@@ -59,7 +59,7 @@ impl Index {
             .expect("an entry with a number is in the table")
     }
 
-    fn put(&mut self, id: EntryId, words: Words) {
+    fn put(&mut self, id: EntryId, words: &[u32]) {
         let hash = self.books[id as usize].hash;
         self.table.put(hash, words);
     }
@@ -104,7 +104,7 @@ impl Index {
                     .expect("entries are fewer than two thousand million")
             }
         };
-        self.table.put(book.hash, entry::empty(key, id));
+        self.table.put(book.hash, &entry::empty(key, id));
         paths.add(key);
         id
     }
@@ -124,7 +124,7 @@ impl Index {
         }
         if !self.children.contains_key(&(parent, field)) {
             let words = with_split(self.entry(parent), field, true)?;
-            self.put(parent, words);
+            self.put(parent, &words);
         }
         *self.children.entry((parent, field)).or_default() += 1;
         Some(self.ensure(&key, paths))
@@ -151,11 +151,11 @@ impl Index {
         paths: &mut Paths,
     ) -> EntryId {
         if let Some(words) = with_candidate(self.entry(id), candidate) {
-            self.put(id, words);
-            paths.hold(self.base(id));
-            if self.entry(id).candidate_count() == CANDIDATES && self.entry(id).kind() == Kind::More
-            {
-                let (upper, number) = self.entry(id).pair();
+            self.put(id, &words);
+            let entry = Entry(&words);
+            paths.hold(self.base(entry));
+            if entry.candidate_count() == CANDIDATES && entry.kind() == Kind::More {
+                let (upper, number) = entry.pair();
                 if let Some(more) = self.more.get_mut(&upper) {
                     more.open.remove(&number);
                 }
@@ -197,7 +197,7 @@ impl Index {
         more.entries[number] = Some(further);
         more.open.insert(number as u32);
         let words = with_more(self.entry(id), count);
-        self.put(id, words);
+        self.put(id, &words);
         Some(further)
     }
 
@@ -211,10 +211,11 @@ impl Index {
     ) -> Vec<u32> {
         let (words, program) = without_candidate(self.entry(id), rule, sub_rule)
             .expect("a candidate is where it was put");
-        self.put(id, words);
-        paths.let_go(self.base(id));
-        if self.entry(id).kind() == Kind::More {
-            let (upper, number) = self.entry(id).pair();
+        self.put(id, &words);
+        let entry = Entry(&words);
+        paths.let_go(self.base(entry));
+        if entry.kind() == Kind::More {
+            let (upper, number) = entry.pair();
             if let Some(more) = self.more.get_mut(&upper) {
                 more.open.insert(number);
             }
@@ -224,10 +225,9 @@ impl Index {
     }
 
     /// Field and kind of the key that an entry is found by, directly or as a further one.
-    fn base(&self, id: EntryId) -> (Field, Kind) {
-        let entry = self.entry(id);
+    fn base(&self, entry: Entry<'_>) -> (Field, Kind) {
         match entry.kind() {
-            Kind::More => self.base(entry.pair().0),
+            Kind::More => self.base(self.entry(entry.pair().0)),
             kind => (entry.field(), kind),
         }
     }
@@ -257,7 +257,7 @@ impl Index {
             }
             self.children.remove(&(upper, field));
             if let Some(words) = with_split(self.entry(upper), field, false) {
-                self.put(upper, words);
+                self.put(upper, &words);
             }
         } else {
             let more = self.more.get_mut(&upper).expect("it is one of these");
@@ -271,7 +271,7 @@ impl Index {
                 self.more.remove(&upper);
             }
             let words = with_more(self.entry(upper), count);
-            self.put(upper, words);
+            self.put(upper, &words);
         }
         self.drop_if_useless(upper, paths);
     }

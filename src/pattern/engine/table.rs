@@ -1,24 +1,38 @@
 //! The index's hash table, of which old versions stay readable: changes copy the way to what they
 //! change and share the rest.
 //!
-//! A tree of forks over leaves. A fork takes four bits of the hash, from the highest down; a leaf
-//! holds up to sixteen entries, told apart by the lowest thirty-two bits. Leaves below one fork
-//! split one bit at a time (as in extendible hashing), so they are two thirds full on average
-//! instead of a quarter. Whoever owns a table alone changes it in place.
+//! A tree of forks over leaves. A fork takes one to four bits of the hash, from the highest down; it
+//! doubles when a leaf below it is full. A leaf is one run of words with its entries in it:
+//!
+//! | words | what |
+//! |---|---|
+//! | 1 | words in use |
+//! | one an entry | the lowest bits of the hash (20), where the entry begins in this run (12) |
+//! | … | the entries, one behind the other |
+//! | … | room up to the next size that allocators have |
+//!
+//! So finding an entry is a way through forks, which are few enough to stay in the cache, and then
+//! words that lie beside each other. Whoever owns a table alone changes it in place.
 
 use std::sync::Arc;
 
-use super::entry::{Entry, EntryId, Words};
+use super::entry::{Entry, EntryId};
 use super::key::{Key, KeyHash};
 use crate::pattern::probes::Kind;
 use crate::pattern::value::Field;
 
+/// Entries of one leaf, at most.
 const LEAF: usize = 16;
+
+/// Words of one leaf with more than one entry, at most: a leaf is copied for each change.
+const LEAF_WORDS: usize = 1 << OFFSET_BITS;
+
+const OFFSET_BITS: u32 = 12;
 
 /// Leaves below one fork with no more entries than this together become one leaf again.
 const MERGED: usize = LEAF / 2;
 
-/// Bits of the hash that one fork takes.
+/// Bits of the hash that one fork takes, at most.
 const FORK_BITS: u32 = 4;
 
 #[derive(Debug, Clone, Default)]
@@ -27,35 +41,20 @@ pub(super) struct Table {
     hash: KeyHash,
     /// Entries beyond what a leaf holds whose hashes are equal to the last bit: none, unless
     /// somebody knows the seed.
-    equal: Vec<Words>,
+    equal: Vec<Arc<[u32]>>,
 }
 
 #[derive(Debug, Clone)]
 enum Node {
-    Leaf(Arc<Leaf>),
-    Fork(Arc<Fork>),
+    Leaf(Arc<[u32]>),
+    /// A power of two of them.
+    Fork(Arc<[Node]>),
 }
 
 impl Default for Node {
     fn default() -> Self {
         Node::Leaf(Arc::default())
     }
-}
-
-#[derive(Debug, Clone, Default)]
-struct Leaf {
-    tags: [u32; LEAF],
-    len: usize,
-    entries: [Option<Words>; LEAF],
-}
-
-#[derive(Debug, Clone)]
-struct Fork {
-    /// For each value of the four bits, which of the nodes.
-    ways: [u8; 1 << FORK_BITS],
-    nodes: Vec<Node>,
-    /// For each node, how many of the four bits lead to it.
-    bits: Vec<u8>,
 }
 
 impl Table {
@@ -79,25 +78,27 @@ impl Table {
     fn find(&self, hash: u64, is: impl Fn(Entry<'_>) -> bool) -> Option<Entry<'_>> {
         let mut node = &self.root;
         let mut path = hash;
-        loop {
+        let leaf = loop {
             match node {
-                Node::Fork(fork) => {
-                    let way = (path >> (64 - FORK_BITS)) as usize;
-                    path <<= FORK_BITS;
-                    node = &fork.nodes[usize::from(fork.ways[way])];
+                Node::Fork(nodes) => {
+                    let bits = bits(nodes);
+                    node = &nodes[(path >> (u64::BITS - bits)) as usize];
+                    path <<= bits;
                 }
-                Node::Leaf(leaf) => {
-                    let mut found = leaf.tagged(hash as u32);
-                    while found != 0 {
-                        let at = found.trailing_zeros() as usize;
-                        if let Some(words) = &leaf.entries[at]
-                            && is(Entry(words))
-                        {
-                            return Some(Entry(words));
-                        }
-                        found &= found - 1;
-                    }
-                    break;
+                Node::Leaf(leaf) => break leaf,
+            }
+        };
+        let tag = tag(hash);
+        for (at, slot) in leaf
+            .get(1..=count(leaf))
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+        {
+            if slot >> OFFSET_BITS == tag {
+                let entry = Entry(entry(leaf, at));
+                if is(entry) {
+                    return Some(entry);
                 }
             }
         }
@@ -106,11 +107,13 @@ impl Table {
     }
 
     /// Puts an entry, in the place of the one of the same number.
-    pub(super) fn put(&mut self, hash: u64, words: Words) {
-        let id = Entry(&words).id();
-        if let Err(words) = put(&mut self.root, hash, 0, words, &self.hash) {
+    pub(super) fn put(&mut self, hash: u64, words: &[u32]) {
+        if !self.equal.is_empty() {
+            let id = Entry(words).id();
             self.equal.retain(|words| Entry(words).id() != id);
-            self.equal.push(words);
+        }
+        if !put(&mut self.root, hash, 0, words, &self.hash) {
+            self.equal.push(words.into());
         }
     }
 
@@ -119,159 +122,330 @@ impl Table {
         if !self.equal.is_empty() {
             self.equal.retain(|words| Entry(words).id() != id);
         }
-        remove(&mut self.root, hash, hash, id);
+        remove(&mut self.root, hash, 0, id);
     }
 }
 
-/// Puts an entry below a node that `taken` bits of the hash lead to; gives it back when there is no
-/// bit left to tell it from the others.
-fn put(
-    node: &mut Node,
-    hash: u64,
-    taken: u32,
-    words: Words,
-    hasher: &KeyHash,
-) -> Result<(), Words> {
-    let (tag, id) = (hash as u32, Entry(&words).id());
-    if let Node::Leaf(leaf) = node {
-        if leaf.has_room_for(tag, id) {
-            Arc::make_mut(leaf).put(tag, words);
-            return Ok(());
+/// Bits of the hash that a fork takes.
+#[inline]
+fn bits(nodes: &[Node]) -> u32 {
+    nodes.len().trailing_zeros()
+}
+
+/// Which of a fork's nodes a hash leads to, of which `taken` bits have led to the fork.
+fn way(nodes: &[Node], hash: u64, taken: u32) -> usize {
+    (hash << taken >> (u64::BITS - bits(nodes))) as usize
+}
+
+#[inline]
+fn tag(hash: u64) -> u32 {
+    hash as u32 & (u32::MAX >> OFFSET_BITS)
+}
+
+/// Entries of a leaf: the first one begins behind the slots.
+#[inline]
+fn count(leaf: &[u32]) -> usize {
+    leaf.get(1)
+        .map_or(0, |slot| offset(*slot).saturating_sub(1))
+}
+
+/// Words of a leaf in use.
+fn used(leaf: &[u32]) -> usize {
+    leaf.first().map_or(1, |used| *used as usize)
+}
+
+#[inline]
+fn offset(slot: u32) -> usize {
+    (slot & ((1 << OFFSET_BITS) - 1)) as usize
+}
+
+/// Where an entry of a leaf begins and where it ends; behind the last one nothing does.
+#[inline]
+fn bounds(leaf: &[u32], at: usize) -> (usize, usize) {
+    let count = count(leaf);
+    let start = |at: usize| {
+        if at < count {
+            offset(leaf[1 + at])
+        } else {
+            used(leaf)
         }
-        if taken == u64::BITS {
-            return Err(words);
-        }
-        let leaf = Arc::clone(leaf);
-        *node = Node::Fork(Arc::new(Fork {
-            ways: [0; 1 << FORK_BITS],
-            nodes: vec![Node::Leaf(leaf)],
-            bits: vec![0],
-        }));
-    }
-    let Node::Fork(fork) = node else {
-        return Err(words);
     };
-    let fork = Arc::make_mut(fork);
-    let way = (hash << taken >> (u64::BITS - FORK_BITS)) as usize;
-    let mut at = usize::from(fork.ways[way]);
-    while fork.must_split(at, tag, id) && u32::from(fork.bits[at]) < FORK_BITS {
-        fork.split(at, taken, hasher);
-        at = usize::from(fork.ways[way]);
-    }
-    put(&mut fork.nodes[at], hash, taken + FORK_BITS, words, hasher)
+    (start(at), start(at + 1))
 }
 
-fn remove(node: &mut Node, hash: u64, path: u64, id: EntryId) {
+#[inline]
+fn entry(leaf: &[u32], at: usize) -> &[u32] {
+    let (start, end) = bounds(leaf, at);
+    &leaf[start..end]
+}
+
+/// The entries of a leaf with their tags.
+fn entries(leaf: &[u32]) -> impl Iterator<Item = (u32, &[u32])> + Clone {
+    (0..count(leaf)).map(|at| (leaf[1 + at] >> OFFSET_BITS, entry(leaf, at)))
+}
+
+/// Words of a leaf of which so many are in use. Allocators have four sizes between one power of two
+/// and the next, or more, so that this room costs nothing.
+fn rounded(used: usize) -> usize {
+    const COUNTERS: usize = 4;
+    let words = used + COUNTERS;
+    words.next_multiple_of(1 << (words.ilog2() - 2)) - COUNTERS
+}
+
+/// A leaf of so many entries, which must fit.
+fn leaf_of<'w>(entries: impl Iterator<Item = (u32, &'w [u32])> + Clone) -> Arc<[u32]> {
+    let first = 1 + entries.clone().count();
+    if first == 1 {
+        return Arc::default();
+    }
+    let used = first + entries.clone().map(|(_, words)| words.len()).sum::<usize>();
+    let mut leaf = Vec::with_capacity(rounded(used));
+    leaf.push(used as u32);
+    let mut start = first;
+    for (tag, words) in entries.clone() {
+        leaf.push(tag << OFFSET_BITS | start as u32);
+        start += words.len();
+    }
+    for (_, words) in entries {
+        leaf.extend_from_slice(words);
+    }
+    leaf.resize(rounded(used), 0);
+    leaf.into()
+}
+
+/// Where the entry of a number stands in a leaf.
+fn position(leaf: &[u32], tag: u32, id: EntryId) -> Option<usize> {
+    let slots = leaf.get(1..=count(leaf)).unwrap_or_default();
+    let mut tags = slots.iter().map(|slot| slot >> OFFSET_BITS).enumerate();
+    tags.find(|(at, known)| *known == tag && Entry(entry(leaf, *at)).id() == id)
+        .map(|(at, _)| at)
+}
+
+/// Where an entry is to be put in a leaf: in the place of the one of its number, or behind the
+/// others; `None` when it does not fit.
+fn place(leaf: &[u32], tag: u32, words: &[u32]) -> Option<usize> {
+    let known = position(leaf, tag, Entry(words).id());
+    let at = known.unwrap_or(count(leaf));
+    let more = usize::from(known.is_none());
+    let (start, end) = bounds(leaf, at);
+    let count = count(leaf) + more;
+    let length = used(leaf) + more + words.len() - (end - start);
+    (count == 1 || count <= LEAF && length <= LEAF_WORDS).then_some(at)
+}
+
+/// Puts an entry in the place of one that stands in a leaf, or behind all of them, or takes one out.
+fn change(leaf: &mut Arc<[u32]>, at: usize, with: Option<(u32, &[u32])>) {
+    let old: &[u32] = if leaf.is_empty() { &[1] } else { leaf };
+    let count = count(old);
+    let (start, end) = bounds(old, at);
+    let next = (at + 1).min(count);
+    let words = with.map_or(&[][..], |(_, words)| words);
+    let slots = usize::from(with.is_some()).wrapping_sub(next - at);
+    let used = used(old).wrapping_add(slots) + words.len() - (end - start);
+    let mut new = Vec::with_capacity(rounded(used));
+    new.push(used as u32);
+    // Places move by so many words, in wrapping arithmetic: the tags above them stay.
+    let before = slots as u32;
+    let behind = before
+        .wrapping_add(words.len() as u32)
+        .wrapping_sub((end - start) as u32);
+    new.extend(old[1..=at].iter().map(|slot| slot.wrapping_add(before)));
+    if let Some((tag, _)) = with {
+        new.push(tag << OFFSET_BITS | (start as u32).wrapping_add(before));
+    }
+    new.extend(
+        old[1 + next..=count]
+            .iter()
+            .map(|slot| slot.wrapping_add(behind)),
+    );
+    new.extend_from_slice(&old[1 + count..start]);
+    new.extend_from_slice(words);
+    new.extend_from_slice(&old[end..self::used(old)]);
+    new.resize(rounded(used), 0);
+    match Arc::get_mut(leaf) {
+        Some(leaf) if leaf.len() == new.len() => leaf.copy_from_slice(&new),
+        _ => *leaf = new.into(),
+    }
+}
+
+/// Puts an entry below a node that `taken` bits of the hash lead to; false when there is no bit left
+/// to tell it from the others.
+fn put(node: &mut Node, hash: u64, taken: u32, words: &[u32], hasher: &KeyHash) -> bool {
     match node {
         Node::Leaf(leaf) => {
-            if leaf.position(hash as u32, id).is_some() {
-                Arc::make_mut(leaf).remove(hash as u32, id);
+            let tag = tag(hash);
+            if let Some(at) = place(leaf, tag, words) {
+                change(leaf, at, Some((tag, words)));
+                return true;
+            }
+            if taken == u64::BITS {
+                return false;
+            }
+            *node = Node::Fork(halves(node, taken, hasher).into());
+        }
+        Node::Fork(nodes) => {
+            let bits = bits(nodes);
+            let way = way(nodes, hash, taken);
+            let full = match &nodes[way] {
+                Node::Leaf(leaf) => place(leaf, tag(hash), words).is_none(),
+                Node::Fork(_) => false,
+            };
+            if !full || bits == FORK_BITS || taken + bits == u64::BITS {
+                let nodes = Arc::make_mut(nodes);
+                return put(&mut nodes[way], hash, taken + bits, words, hasher);
+            }
+            let halves = nodes
+                .iter()
+                .flat_map(|node| halves(node, taken + bits, hasher));
+            *nodes = halves.collect();
+        }
+    }
+    put(node, hash, taken, words, hasher)
+}
+
+/// A node divided by the next bit of the hash; `taken` bits lead to it.
+fn halves(node: &Node, taken: u32, hasher: &KeyHash) -> [Node; 2] {
+    match node {
+        Node::Leaf(leaf) => [0, 1].map(|half| {
+            let entries = entries(leaf)
+                .filter(|(_, words)| Entry(words).hash(hasher) << taken >> (u64::BITS - 1) == half);
+            Node::Leaf(leaf_of(entries))
+        }),
+        Node::Fork(nodes) => {
+            let (lower, upper) = nodes.split_at(nodes.len() / 2);
+            [lower, upper].map(|half| match half {
+                [one] => one.clone(),
+                more => Node::Fork(more.into()),
+            })
+        }
+    }
+}
+
+fn remove(node: &mut Node, hash: u64, taken: u32, id: EntryId) {
+    match node {
+        Node::Leaf(leaf) => {
+            if let Some(gone) = position(leaf, tag(hash), id) {
+                change(leaf, gone, None);
             }
         }
-        Node::Fork(fork) => {
-            let fork = Arc::make_mut(fork);
-            let way = (path >> (64 - FORK_BITS)) as usize;
-            let at = usize::from(fork.ways[way]);
-            remove(&mut fork.nodes[at], hash, path << FORK_BITS, id);
-            if let Some(leaf) = fork.merged() {
-                *node = Node::Leaf(Arc::new(leaf));
+        Node::Fork(nodes) => {
+            let way = way(nodes, hash, taken);
+            let taken = taken + bits(nodes);
+            let children = Arc::make_mut(nodes);
+            remove(&mut children[way], hash, taken, id);
+            // Looking at the other leaves only where there is hope costs less.
+            let few = matches!(&children[way], Node::Leaf(leaf) if count(leaf) <= MERGED / 4);
+            if few && let Some(leaf) = merged(children) {
+                *node = Node::Leaf(leaf);
             }
         }
     }
 }
 
-impl Leaf {
-    /// A bit for each entry with the tag.
-    #[inline]
-    fn tagged(&self, tag: u32) -> u32 {
-        let mut found = 0;
-        for (at, known) in self.tags.iter().enumerate() {
-            found |= u32::from(*known == tag) << at;
-        }
-        found & ((1 << self.len) - 1)
-    }
-
-    fn position(&self, tag: u32, id: EntryId) -> Option<usize> {
-        let entries = self.entries[..self.len].iter().flatten();
-        let mut tagged = self.tags.iter().zip(entries);
-        tagged.position(|(known, words)| *known == tag && Entry(words).id() == id)
-    }
-
-    fn has_room_for(&self, tag: u32, id: EntryId) -> bool {
-        self.len < LEAF || self.position(tag, id).is_some()
-    }
-
-    fn put(&mut self, tag: u32, words: Words) {
-        let at = self.position(tag, Entry(&words).id()).unwrap_or(self.len);
-        self.len = self.len.max(at + 1);
-        self.tags[at] = tag;
-        self.entries[at] = Some(words);
-    }
-
-    fn remove(&mut self, tag: u32, id: EntryId) {
-        if let Some(at) = self.position(tag, id) {
-            self.len -= 1;
-            self.tags.swap(at, self.len);
-            self.entries.swap(at, self.len);
-            self.entries[self.len] = None;
+/// One leaf for all, when they are few.
+fn merged(nodes: &[Node]) -> Option<Arc<[u32]>> {
+    let (mut together, mut length) = (0, 0);
+    for node in nodes {
+        match node {
+            Node::Leaf(leaf) => {
+                together += count(leaf);
+                length += used(leaf);
+            }
+            Node::Fork(_) => return None,
         }
     }
+    if together > MERGED || length > LEAF_WORDS / 2 {
+        return None;
+    }
+    let leaves = nodes.iter().filter_map(|node| match node {
+        Node::Leaf(leaf) => Some(leaf),
+        Node::Fork(_) => None,
+    });
+    Some(leaf_of(leaves.flat_map(|leaf| entries(leaf))))
 }
 
-impl Fork {
-    fn must_split(&self, at: usize, tag: u32, id: EntryId) -> bool {
-        match &self.nodes[at] {
-            Node::Leaf(leaf) => !leaf.has_room_for(tag, id),
-            Node::Fork(_) => false,
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
 
-    /// Divides a leaf by the next bit of the four; `taken` bits of the hash lead to this fork.
-    fn split(&mut self, at: usize, taken: u32, hash: &KeyHash) {
-        let Node::Leaf(leaf) = &self.nodes[at] else {
-            return;
+    use super::super::entry::{Candidate, empty, with_candidate};
+    use super::*;
+
+    /// Puts, replaces and takes out entries of all sizes, also with hashes that are alike, and holds
+    /// each version against a map.
+    #[test]
+    fn every_version_holds_what_was_put_until_then() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut table = Table::default();
+        let mut known: HashMap<u32, (Key, Vec<u32>)> = HashMap::new();
+        let mut versions = Vec::new();
+        let key = |id: u32| {
+            let length =
+                [3, 9, 40, 9_000][(id % 97 % 4 * u32::from(id.is_multiple_of(7))) as usize];
+            let bytes: Vec<u8> = id.to_le_bytes().into_iter().cycle().take(length).collect();
+            Key::new(id % 3, Kind::String, &bytes[..])
         };
-        let depth = u32::from(self.bits[at]);
-        let mut halves = [Leaf::default(), Leaf::default()];
-        for words in leaf.entries.iter().flatten() {
-            let key = Entry(words).key();
-            let hash = hash.of(key.field, key.kind, &key.bytes);
-            let upper = hash << (taken + depth) >> 63;
-            halves[upper as usize].put(hash as u32, Arc::clone(words));
+        for step in 0..6_000 {
+            let growing = step % 3_000 < 1_800;
+            let id = random.u32(1..1_500);
+            if random.u32(..10) < if growing { 8 } else { 2 } {
+                let key = key(id);
+                let mut words = empty(&key, id);
+                for rule in 0..random.u32(..4) * random.u32(..12) {
+                    let candidate = Candidate {
+                        rule,
+                        sub_rule: 0,
+                        program: &[1, 2, 3],
+                    };
+                    words = with_candidate(Entry(&words), candidate).unwrap();
+                }
+                table.put(table.hash(&key), &words);
+                known.insert(id, (key, words));
+            } else if let Some((key, _)) = known.remove(&id) {
+                table.remove(table.hash(&key), id);
+            }
+            if step % 500 == 0 {
+                versions.push((table.clone(), known.clone()));
+            }
         }
-        let [lower, upper] = halves.map(|half| Node::Leaf(Arc::new(half)));
-        self.nodes[at] = lower;
-        let new = self.nodes.len();
-        self.nodes.push(upper);
-        self.bits[at] += 1;
-        self.bits.push(self.bits[at]);
-        let bit = FORK_BITS - 1 - depth;
-        for (way, node) in self.ways.iter_mut().enumerate() {
-            if usize::from(*node) == at && way >> bit & 1 == 1 {
-                *node = new as u8;
+        for (id, (key, _)) in known.drain() {
+            table.remove(table.hash(&key), id);
+        }
+        let left = matches!(&table.root, Node::Leaf(leaf) if count(leaf) == 0);
+        assert!(left, "{:?}", table.root);
+        for (table, known) in &versions {
+            for id in 1..1_500 {
+                let key = key(id);
+                let found = table.get(key.field, key.kind, &key.bytes);
+                let expected = known.get(&id).map(|(_, words)| &words[..]);
+                assert_eq!(found.map(|entry| entry.0), expected, "{id}");
+                let by_number = table.entry(table.hash(&key), id);
+                assert_eq!(by_number.map(|entry| entry.0), expected, "{id}");
             }
         }
     }
 
-    /// One leaf for all, when they are few.
-    fn merged(&self) -> Option<Leaf> {
-        let mut len = 0;
-        for node in &self.nodes {
-            match node {
-                Node::Leaf(leaf) => len += leaf.len,
-                Node::Fork(_) => return None,
-            }
+    #[test]
+    fn entries_that_no_bit_tells_apart_are_found_all_the_same() {
+        let mut table = Table::default();
+        let hasher = KeyHash::default();
+        let entries: Vec<Vec<u32>> = (1..60)
+            .map(|id| empty(&Key::new(1, Kind::String, b"the same"), id))
+            .collect();
+        let hash = hasher.of(1, Kind::String, b"the same");
+        table.hash = hasher;
+        entries.iter().for_each(|words| table.put(hash, words));
+        assert!(!table.equal.is_empty());
+        for words in &entries {
+            let id = Entry(words).id();
+            assert_eq!(table.entry(hash, id).map(|entry| entry.0), Some(&words[..]));
         }
-        if len > MERGED {
-            return None;
+        for words in &entries {
+            table.remove(hash, Entry(words).id());
+            assert!(table.entry(hash, Entry(words).id()).is_none());
         }
-        let mut merged = Leaf::default();
-        for node in &self.nodes {
-            if let Node::Leaf(leaf) = node {
-                let tagged = leaf.tags.iter().zip(leaf.entries.iter().flatten());
-                tagged.for_each(|(tag, words)| merged.put(*tag, Arc::clone(words)));
-            }
-        }
-        Some(merged)
+        assert!(table.equal.is_empty());
     }
 }

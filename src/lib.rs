@@ -23,6 +23,8 @@ pub mod query;
 
 pub mod guard;
 
+pub mod transform;
+
 pub mod journal;
 
 pub mod store;

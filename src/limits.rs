@@ -346,3 +346,12 @@ pub const REDRIVE_JOBS_KEPT: usize = 100;
 
 /// Largest request about dead letters, in bytes: `DEAD_LETTER_IDS` of them fit.
 pub const DEAD_LETTER_REQUEST_BYTES: usize = 512 * 1024;
+
+/// Longest template or constant of a transform, in bytes: EventBridge stops at 8 KiB.
+pub const TRANSFORM_TEMPLATE_BYTES: usize = 32 * 1024;
+
+/// Most named paths of a template: EventBridge stops here too.
+pub const TRANSFORM_PATHS: usize = 100;
+
+/// Largest result of a transform, in bytes: room for the largest event written out whole.
+pub const TRANSFORM_RESULT_BYTES: usize = 2 * EVENT_BYTES;

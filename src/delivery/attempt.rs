@@ -17,6 +17,7 @@ use super::next_step::Outcome;
 use super::reply::{self, ReplyError};
 use super::retry_after;
 use super::signing::Signer;
+use super::transformed::transformed;
 use crate::clock::{Clock, Timestamp};
 use crate::limits;
 use crate::log::{BusName, Log, LoggedEvent, Sequence};
@@ -85,8 +86,13 @@ impl Sender {
                 if now > since.plus(target.retry.max_age) {
                     result.outcome = Some(Outcome::Expired);
                 } else {
-                    members.push(done.len());
-                    events.push(event);
+                    match transformed(target, event) {
+                        Ok(event) => {
+                            members.push(done.len());
+                            events.push(event);
+                        }
+                        Err(reason) => result.outcome = Some(Outcome::NotTransformed(reason)),
+                    }
                 }
             }
             done.push(result);

@@ -20,6 +20,7 @@ mod retry_after;
 mod room;
 mod signing;
 mod status;
+mod transformed;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;

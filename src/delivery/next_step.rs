@@ -31,6 +31,8 @@ pub enum Outcome {
     /// The request could not be made as its target wants it, such as for want of a secret; nothing
     /// was sent.
     NotPrepared(String),
+    /// The target's transform cannot be applied to the event; nothing was sent.
+    NotTransformed(String),
     /// The target answered with an event that could not be published.
     ReplyNotStored { status: StatusCode, error: String },
     /// The target answered with one reply too many in a row.
@@ -65,7 +67,10 @@ impl Outcome {
     pub fn is_attempt(&self) -> bool {
         !matches!(
             self,
-            Outcome::Expired | Outcome::Unreadable(_) | Outcome::AddressRefused(_)
+            Outcome::Expired
+                | Outcome::Unreadable(_)
+                | Outcome::AddressRefused(_)
+                | Outcome::NotTransformed(_)
         )
     }
 
@@ -86,6 +91,7 @@ impl Outcome {
             Outcome::AddressRefused(_)
             | Outcome::NotRead(_)
             | Outcome::NotPrepared(_)
+            | Outcome::NotTransformed(_)
             | Outcome::Unreadable(_)
             | Outcome::Expired => Health::Unknown,
         }
@@ -115,6 +121,7 @@ impl Outcome {
             | Outcome::AddressRefused(text)
             | Outcome::NotRead(text)
             | Outcome::NotPrepared(text)
+            | Outcome::NotTransformed(text)
             | Outcome::Unreadable(text) => Some(text.clone()),
             Outcome::Expired => None,
         }
@@ -177,6 +184,9 @@ pub fn next_step(
         }
         Outcome::NotRead(_) => exhausted = DeadLetterReason::Unreadable,
         Outcome::Unreadable(_) => return NextStep::DeadLetter(DeadLetterReason::Unreadable),
+        Outcome::NotTransformed(_) => {
+            return NextStep::DeadLetter(DeadLetterReason::NotTransformed);
+        }
         Outcome::Expired => return NextStep::DeadLetter(DeadLetterReason::TooOld),
     }
     if attempts >= policy.max_attempts {
@@ -287,6 +297,11 @@ mod tests {
             (Outcome::NotRead(text()), 3, DeadLetter(Unreadable)),
             (Outcome::Unreadable(text()), 0, DeadLetter(Unreadable)),
             (Outcome::Expired, 0, DeadLetter(TooOld)),
+            (
+                Outcome::NotTransformed(text()),
+                0,
+                DeadLetter(DeadLetterReason::NotTransformed),
+            ),
         ] {
             let step = next_step(&outcome, attempts, NOW, &policy(), NOW, 0.5);
             assert_eq!(step, expected, "{outcome:?} after {attempts}");

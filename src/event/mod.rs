@@ -203,6 +203,22 @@ impl Event {
         Ok(Event { stored })
     }
 
+    /// The same event with other data, JSON or UTF-8 text. Its `dataschema` goes: it described the
+    /// data that was there.
+    pub fn with_data(&self, is_json: bool, data: &[u8]) -> Result<Event, InvalidEvent> {
+        let mut builder = Event::builder(self.id(), self.source(), self.kind());
+        for (name, value) in self.optional_attributes() {
+            if !matches!(name, "datacontenttype" | "dataschema") {
+                builder = builder.attribute(name, value);
+            }
+        }
+        if is_json {
+            builder.json(data).build()
+        } else {
+            builder.data("text/plain; charset=utf-8", data).build()
+        }
+    }
+
     /// The whole event in the JSON event format (data as the bytes sent, when JSON). It is one JSON
     /// value, yet not one line: line breaks between the tokens of JSON data stay.
     #[must_use]

@@ -130,11 +130,13 @@ pub enum DeadLetterReason {
     ReplyLoop,
     /// The guard does not let the bus connect to the target's address.
     AddressRefused,
+    /// The target's transform cannot be applied to this event.
+    NotTransformed,
 }
 
 impl DeadLetterReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AttemptsExhausted,
         Self::TooOld,
         Self::Refused,
@@ -143,6 +145,7 @@ impl DeadLetterReason {
         Self::Unreadable,
         Self::ReplyLoop,
         Self::AddressRefused,
+        Self::NotTransformed,
     ];
 
     /// The reason that [`Self::as_str`] writes so.
@@ -163,6 +166,7 @@ impl DeadLetterReason {
             Self::Unreadable => "unreadable",
             Self::ReplyLoop => "reply_loop",
             Self::AddressRefused => "address_refused",
+            Self::NotTransformed => "not_transformed",
         }
     }
 }

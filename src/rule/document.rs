@@ -25,14 +25,7 @@ pub(super) const RULE: Shape = Shape {
         "filter",
         "targets",
     ],
-    later: &[
-        "ordering_key",
-        "transform",
-        "auth",
-        "method",
-        "query",
-        "validation",
-    ],
+    later: &["ordering_key", "auth", "method", "query", "validation"],
     elsewhere: &[
         ("id", "into an element of `targets`"),
         ("url", "into an element of `targets`"),
@@ -43,6 +36,7 @@ pub(super) const RULE: Shape = Shape {
         ("rate_limit", "into an element of `targets`"),
         ("retry", "into an element of `targets`"),
         ("batch", "into an element of `targets`"),
+        ("transform", "into an element of `targets`"),
         ("signing", "into an element of `targets`"),
         ("dead_letter", "into an element of `targets`"),
         ("reply", "into an element of `targets`"),

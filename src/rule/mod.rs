@@ -36,6 +36,7 @@ mod size;
 mod target;
 mod target_document;
 mod target_url;
+mod transform;
 mod watch;
 
 pub use bus::{Bus, BusDocument};
@@ -55,4 +56,5 @@ pub use signing::Signing;
 pub use size::{SizeError, format_size, parse_size};
 pub use target::{BatchPolicy, Mode, RetryPolicy, Target};
 pub use target_document::TargetDocument;
+pub use transform::TransformDocument;
 pub use watch::{FolderWatch, ReloadError};

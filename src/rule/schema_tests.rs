@@ -42,6 +42,8 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, "/$defs/batch", &target_document::BATCH);
     same_fields(&rule, "/$defs/dead_letter", &dead_letter::DEAD_LETTER);
     same_fields(&rule, "/$defs/target/properties/signing", &signing::SIGNING);
+    let at = "/$defs/target/properties/transform";
+    same_fields(&rule, at, &transform::TRANSFORM);
     let bus = schema("bus");
     same_fields(&bus, "", &bus::BUS);
     same_fields(&bus, "/properties/retention", &bus::RETENTION);
@@ -204,6 +206,26 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("signing", json!({"secret": "a b"})),
         target("signing", json!({})),
         target("signing", json!("whsec_x")),
+        target("transform", json!({"input": null})),
+        target("transform", json!({"input_path": "$.data"})),
+        target("transform", json!({"input_path": "data"})),
+        target("transform", json!({"input": 1, "input_path": "$.data"})),
+        target("transform", json!({"template": "x"})),
+        target("transform", json!({"template": {"a": ["<id>"]}, "input_paths": {"id": "$.id"}})),
+        target("transform", json!({"template": 1})),
+        target("transform", json!({"input_paths": {"id": "$.id"}})),
+        target("transform", json!({"template": "x", "input_paths": {"aws.x": "$.id"}})),
+        target("transform", json!({"template": "x", "input_paths": {"a b": "$.id"}})),
+        target("transform", json!({})),
+        target("transform", json!({"form": "ORIGINAL"})),
+        target("transform", json!({"form": "ORIGINAL", "value": 1})),
+        target("transform", json!({"form": "CONSTANT", "value": 1})),
+        target("transform", json!({"form": "CONSTANT"})),
+        target("transform", json!({"form": "JSONPATH", "value": "$.data"})),
+        target("transform", json!({"form": "JSONPATH", "value": 1})),
+        target("transform", json!({"form": "TEMPLATE", "value": {"a": "$.id"}, "template": "${a}"})),
+        target("transform", json!({"form": "TEMPLATE", "value": {"a": "$.id"}})),
+        target("transform", json!({"form": "OTHER"})),
         target("concurrency", json!(0)),
         target("concurrency", json!(1024)),
         target("concurrency", json!(1025)),

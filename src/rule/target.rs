@@ -14,6 +14,7 @@ use super::signing::Signing;
 use super::size::format_size;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
 use crate::secret::SecretName;
+use crate::transform::Transform;
 
 /// Content mode of a delivery (CloudEvents HTTP binding, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
@@ -115,6 +116,7 @@ impl Target {
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,
             batch_wait: self.batch_wait,
+            transform: None,
             signing: None,
             dead_letter: DeadLetterPolicy::default(),
             reply: None,
@@ -144,6 +146,8 @@ pub struct Target {
     pub batch_events: usize,
     pub batch_bytes: usize,
     pub batch_wait: Duration,
+    /// What it receives in the place of an event's data; the event as it is when `None`.
+    pub transform: Option<Transform>,
     /// What signs the deliveries; unsigned when `None`.
     pub signing: Option<Signing>,
     pub dead_letter: DeadLetterPolicy,

@@ -16,6 +16,7 @@ use super::reply::{self, ReplyTo};
 use super::signing::{self, Signing};
 use super::target::{BatchPolicy, Mode, RetryPolicy, Target};
 use super::target_url::check_url;
+use super::transform::{self, TransformDocument};
 use crate::limits;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
 
@@ -31,18 +32,12 @@ pub(super) const TARGET: Shape = Shape {
         "rate_limit",
         "retry",
         "batch",
+        "transform",
         "signing",
         "dead_letter",
         "reply",
     ],
-    later: &[
-        "ordering_key",
-        "transform",
-        "auth",
-        "method",
-        "query",
-        "validation",
-    ],
+    later: &["ordering_key", "auth", "method", "query", "validation"],
     elsewhere: &[
         ("max_attempts", "into `retry`"),
         ("max_age", "into `retry`"),
@@ -52,6 +47,10 @@ pub(super) const TARGET: Shape = Shape {
         ("max_events", "into `batch`"),
         ("max_bytes", "into `batch`"),
         ("max_wait", "into `batch`"),
+        ("input", "into `transform`"),
+        ("input_path", "into `transform`"),
+        ("input_paths", "into `transform`"),
+        ("template", "into `transform`"),
         ("pattern", "beside `targets`"),
         ("filter", "beside `targets`"),
         ("enabled", "beside `targets`"),
@@ -98,6 +97,8 @@ pub struct TargetDocument {
     /// Some exactly in mode batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transform: Option<TransformDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing: Option<Signing>,
     pub dead_letter: DeadLetterPolicy,
@@ -172,6 +173,10 @@ impl TargetDocument {
             (None, Some(Mode::Batch)) => Some(BatchPolicy::default()),
             (None, _) => None,
         };
+        let transform = match object.field("transform") {
+            Some(node) => transform::read(node, problems).map(Some),
+            None => Some(None),
+        };
         let signing = match object.field("signing") {
             Some(node) => Some(signing::read(node, problems)?),
             None => None,
@@ -201,6 +206,7 @@ impl TargetDocument {
             rate_limit: rate_limit?,
             retry: retry?,
             batch,
+            transform: transform?,
             signing,
             dead_letter: dead_letter?,
             reply: reply?,
@@ -233,6 +239,7 @@ impl TargetDocument {
             batch_events: batch.max_events,
             batch_bytes: batch.max_bytes,
             batch_wait: batch.max_wait,
+            transform: self.transform.and_then(|document| document.transform),
             signing: self.signing,
             dead_letter: self.dead_letter,
             reply: self.reply,

@@ -20,3 +20,4 @@ mod publish;
 mod replies;
 mod rules;
 mod secrets;
+mod transforms;

@@ -15,6 +15,7 @@ use crate::delivery::{self, Delivery};
 use crate::log::{Disk, Log};
 use crate::router::Router;
 use crate::rule::{FolderWatch, Rules, read_folder};
+use crate::schedule::Schedule;
 use crate::secret::Secrets;
 use crate::stages::{StageError, Stages};
 
@@ -95,14 +96,22 @@ impl App {
         let mut stages = Stages::default();
         let client =
             delivery::http_client(&guard).context("cannot set up the HTTP client for targets")?;
-        let delivery = Delivery::start(log.clone(), rules.clone(), clock, client, secrets.clone())?;
+        let delivery = Delivery::start(
+            log.clone(),
+            rules.clone(),
+            clock.clone(),
+            client,
+            secrets.clone(),
+        )?;
         let router = Router::start(log.clone(), rules.clone(), delivery.clone())?;
+        let schedule = Schedule::start(log.clone(), rules.clone(), delivery.clone(), clock);
         let api = Api::new(
             &config.api,
             log.clone(),
             rules.clone(),
             delivery.clone(),
             router.clone(),
+            schedule.clone(),
             secrets,
         );
         stages.start("delivery", |stop| async move {
@@ -114,6 +123,11 @@ impl App {
         stages.start("router", |stop| async move {
             stop.asked().await;
             router.drain().await;
+            Ok(())
+        });
+        stages.start("schedule", |stop| async move {
+            stop.asked().await;
+            schedule.drain().await;
             Ok(())
         });
         let served = Arc::clone(&api);

@@ -37,6 +37,8 @@ pub mod delivery;
 
 pub mod router;
 
+pub mod schedule;
+
 pub mod stages;
 
 pub mod telemetry;

@@ -293,6 +293,12 @@ pub const DEAD_LETTER_SWEEP: usize = 4_096;
 /// Targets whose dead letters are pushed at the same time.
 pub const DEAD_LETTER_PUSHES: usize = 16;
 
+/// How far ahead an event's `deliverat` may lie: its event is kept on disk for as long.
+pub const DELIVER_AT_HORIZON: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Waiting events looked at for one page of a bus's list: they stand in one row with other buses'.
+pub const SCHEDULED_PER_PAGE: usize = 20_000;
+
 /// Replies in a row, each caused by the one before; two targets that answer each other end there.
 /// Each may go to several targets, so that more would be very many.
 pub const REPLY_HOPS: i32 = 16;

@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 use crate::delivery::Delivery;
 use crate::limits;
-use crate::log::{AppendError, Log, LogError, LoggedEvent, Sequence};
+use crate::log::{AppendError, Log, LogError, LoggedEvent, Record, Sequence};
 use crate::rule::{RuleSet, Rules, Target};
 
 /// First wait after the log could not be read or took nothing; it doubles.
@@ -83,7 +83,7 @@ impl Router {
 }
 
 /// The event's targets. A panic of the matcher must not end all routing: the event then has none.
-fn matches(rules: &RuleSet, event: &LoggedEvent) -> Vec<Arc<Target>> {
+pub(crate) fn matches(rules: &RuleSet, event: &LoggedEvent) -> Vec<Arc<Target>> {
     let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules.matches(event)));
     matched.unwrap_or_else(|_| {
         error!(bus = %event.bus, sequence = event.sequence, "matching panicked: the event is not routed");
@@ -157,7 +157,12 @@ impl Routing {
         let oldest = self.rules.at(first.sequence);
         let one_set = Arc::ptr_eq(&oldest, &self.rules.at(last.sequence));
         let now = Instant::now();
+        let waiting = self.defer(events).await?;
         for event in events {
+            if waiting.binary_search(&event.sequence).is_ok() {
+                self.delivery.progress().begin(event.sequence, 0);
+                continue;
+            }
             let set;
             let rules: &RuleSet = if one_set {
                 &oldest
@@ -205,6 +210,52 @@ impl Routing {
                 return Err(Stopped);
             }
         }
+    }
+
+    /// Whether a scheduled event is to wait. After a restart one that was written down to wait does
+    /// so on, although its time may have come: it is the schedule's to route.
+    async fn waits(&self, sequence: Sequence, is_ahead: bool) -> Result<bool, Stopped> {
+        let mut wait = WAIT;
+        while !is_ahead && sequence <= self.repeats_through {
+            match self.log.deferred(sequence) {
+                Ok(due) => return Ok(due.is_some()),
+                Err(error) => {
+                    warn!(sequence, %error, "the router cannot tell what waits; it tries again");
+                    self.pause(&mut wait).await;
+                    if self.stop.is_cancelled() {
+                        return Err(Stopped);
+                    }
+                }
+            }
+        }
+        Ok(is_ahead)
+    }
+
+    /// Writes down which of the events wait, and tells them, ascending. It is done before any of
+    /// them begins: from then on a checkpoint may pass those before it.
+    async fn defer(&self, events: &[Arc<LoggedEvent>]) -> Result<Vec<Sequence>, Stopped> {
+        let now = self.delivery.clock().now();
+        let (mut waiting, mut records) = (Vec::new(), Vec::new());
+        for event in events {
+            let (sequence, due) = (event.sequence, event.due());
+            // Asked first whether it is scheduled at all, which most events are not.
+            if due > event.time && self.waits(sequence, due > now).await? {
+                waiting.push(sequence);
+                records.push(Record::Deferred { sequence, due });
+            }
+        }
+        let mut wait = WAIT;
+        while !records.is_empty() {
+            let Err(error) = self.log.enqueue(&records) else {
+                break;
+            };
+            warn!(%error, "the log takes no records: routing waits");
+            self.pause(&mut wait).await;
+            if self.stop.is_cancelled() {
+                return Err(Stopped);
+            }
+        }
+        Ok(waiting)
     }
 
     /// After a restart: what is parked, backlogged or dead already is not delivered once more.

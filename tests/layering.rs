@@ -50,13 +50,17 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("router", &["event", "log", "rule", "delivery", "limits"]),
+    (
+        "schedule",
+        &["log", "rule", "delivery", "router", "clock", "limits"],
+    ),
     ("stages", &[]),
     ("telemetry", &[]),
     (
         "api",
         &[
-            "event", "pattern", "secret", "webhook", "log", "rule", "delivery", "router", "clock",
-            "limits",
+            "event", "pattern", "secret", "webhook", "log", "rule", "delivery", "router",
+            "schedule", "clock", "limits",
         ],
     ),
     // `rule` reads durations and sizes the same way in every document of ours.
@@ -82,6 +86,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "limits",
             "log",
             "router",
+            "schedule",
             "rule",
             "secret",
             "stages",

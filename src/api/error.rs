@@ -11,6 +11,7 @@ use crate::limits;
 use crate::log::{AppendError, BusName, LogError, NameError, RuleName, Sequence, TargetName};
 use crate::pattern::PatternError;
 use crate::rule::RuleError;
+use crate::schedule::CancelError;
 use crate::secret::{SecretName, SecretsError};
 
 use super::body::BodyError;
@@ -438,5 +439,24 @@ impl From<JobError> for Problem {
             format!("Nothing was begun: {error}."),
             limits::RETRY_AFTER_SECONDS,
         )
+    }
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::NotWaiting => Self::new(
+                StatusCode::CONFLICT,
+                "not-waiting",
+                "The event does not wait",
+                "It was routed or cancelled already, or names no later time; an event that is routed cannot be taken back.",
+            ),
+            CancelError::NotYet => Self::unavailable(
+                "The event cannot be cancelled just yet; try again shortly.",
+                limits::RETRY_AFTER_SECONDS,
+            ),
+            CancelError::Append(error) => error.into(),
+            CancelError::Log(error) => error.into(),
+        }
     }
 }

@@ -19,6 +19,9 @@ pub(super) struct ShownEvent {
     sequence: Sequence,
     time: String,
     bus: BusName,
+    /// When it is to be routed, while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<String>,
     event: Box<RawValue>,
 }
 
@@ -79,20 +82,26 @@ pub(super) async fn one(
     place: Place,
 ) -> Result<Json<ShownEvent>, Problem> {
     let sequence = place.sequence()?;
-    known_bus(&api, &place.bus)?;
-    let event = api.log.event(sequence).await?;
-    let event = event
-        .filter(|event| event.bus == place.bus)
-        .ok_or_else(|| {
-            Problem::not_found(format!(
-                "The bus `{}` has no event {sequence}: it never had, or its retention is over.",
-                place.bus
-            ))
-        })?;
-    Ok(Json(show(&event)?))
+    let event = of_bus(&api, &place.bus, sequence).await?;
+    Ok(Json(show_waiting(&event, api.log.deferred(sequence)?)?))
 }
 
-fn known_bus(api: &Api, bus: &BusName) -> Result<(), Problem> {
+/// One event of a bus.
+pub(super) async fn of_bus(
+    api: &Api,
+    bus: &BusName,
+    sequence: Sequence,
+) -> Result<Arc<LoggedEvent>, Problem> {
+    known_bus(api, bus)?;
+    let event = api.log.event(sequence).await?;
+    event.filter(|event| event.bus == *bus).ok_or_else(|| {
+        Problem::not_found(format!(
+            "The bus `{bus}` has no event {sequence}: it never had, or its retention is over."
+        ))
+    })
+}
+
+pub(super) fn known_bus(api: &Api, bus: &BusName) -> Result<(), Problem> {
     api.rules
         .window(bus)
         .map(drop)
@@ -100,7 +109,15 @@ fn known_bus(api: &Api, bus: &BusName) -> Result<(), Problem> {
 }
 
 fn show(event: &LoggedEvent) -> Result<ShownEvent, Problem> {
+    show_waiting(event, None)
+}
+
+pub(super) fn show_waiting(
+    event: &LoggedEvent,
+    due: Option<Timestamp>,
+) -> Result<ShownEvent, Problem> {
     Ok(ShownEvent {
+        due: due.map(|due| due.to_string()),
         sequence: event.sequence,
         time: event.time.to_string(),
         bus: event.bus.clone(),

@@ -13,6 +13,7 @@ mod patterns;
 mod publish;
 mod revision;
 mod rules;
+mod scheduled;
 mod secrets;
 mod server;
 mod targets;
@@ -30,6 +31,7 @@ use crate::delivery::Delivery;
 use crate::limits;
 use crate::log::Log;
 use crate::rule::Rules;
+use crate::schedule::Schedule;
 use crate::secret::Secrets;
 
 pub use error::Problem;
@@ -64,6 +66,7 @@ pub struct Api {
     log: Log,
     rules: Rules,
     delivery: Delivery,
+    schedule: Schedule,
     secrets: Secrets,
     metrics: metrics::Metrics,
     bodies: body::Bodies,
@@ -79,6 +82,7 @@ impl Api {
         rules: Rules,
         delivery: Delivery,
         router: crate::router::Router,
+        schedule: Schedule,
         secrets: Secrets,
     ) -> Arc<Self> {
         let metrics = metrics::Metrics::new(metrics::Sources {
@@ -91,6 +95,7 @@ impl Api {
             log,
             rules,
             delivery,
+            schedule,
             secrets,
             metrics,
             bodies: body::Bodies::new(config.body_idle_timeout),
@@ -136,7 +141,11 @@ pub fn routes(api: Arc<Api>) -> Router {
                 .options(publish::handshake)
                 .get(events::browse),
         )
-        .route("/events/{sequence}", get(events::one))
+        .route(
+            "/events/{sequence}",
+            get(events::one).delete(scheduled::cancel),
+        )
+        .route("/scheduled", get(scheduled::list))
         .route("/rules", get(rules::list))
         .nest("/rules/{rule}", rule)
         .nest("/dead-letters", dead_letters);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::extract::Place;
-use super::{Api, Problem};
+use super::{Api, Problem, scheduled};
 use crate::event::{self, Event};
 use crate::limits;
 use crate::log::{Appended, BusName};
@@ -95,6 +95,7 @@ where
     let window = api.rules.window(bus).ok_or_else(|| Problem::no_bus(bus))?;
     let body = api.bodies.read(body, limits::BODY_BYTES).await?;
     let events = event::decode(headers, body.bytes.clone())?.events;
+    scheduled::check_horizon(&events, api.delivery.now())?;
     let appended = api.log.append(bus, events.clone(), window).await?;
     Ok((events, appended))
 }

@@ -75,7 +75,7 @@ impl Sender {
             };
             let since = wanted
                 .since
-                .or(event.as_ref().map(|event| event.time))
+                .or(event.as_ref().map(|event| event.due()))
                 .unwrap_or(now);
             let mut result = Done {
                 since,

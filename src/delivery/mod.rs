@@ -124,7 +124,7 @@ impl Delivery {
     ) -> Result<(), AppendError> {
         let fresh = Fresh {
             sequence: event.sequence,
-            since: event.time,
+            since: event.due(),
             offered,
         };
         loop {
@@ -189,7 +189,13 @@ impl Delivery {
         &self.0.hub.sender.log
     }
 
-    fn clock(&self) -> &Clock {
+    /// The time by the clock that deliveries go by.
+    #[must_use]
+    pub fn now(&self) -> crate::clock::Timestamp {
+        self.clock().now()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
         &self.0.hub.sender.clock
     }
 
@@ -197,8 +203,9 @@ impl Delivery {
         &self.0.rules
     }
 
-    /// So many dead letters of this target were parked anew.
-    fn redriven(&self, target: TargetId, deliveries: u64) {
+    /// So many deliveries of this target were parked behind its lane's back: dead letters anew, or
+    /// first ones of scheduled events.
+    pub(crate) fn redriven(&self, target: TargetId, deliveries: u64) {
         let lane = self.0.lanes.read().get(&target).cloned();
         match (lane, self.0.rules.current().target(target)) {
             (Some(lane), _) => lane.redriven(deliveries),

@@ -9,6 +9,14 @@ use crate::limits;
 /// The one version of the specification that the bus speaks.
 pub(super) const SPECVERSION: &str = "1.0";
 
+/// The extension that names the time at which the event is to be routed.
+pub(super) const DELIVER_AT: &str = "deliverat";
+
+/// Whether values of the name must be strings, by the specification or by ours.
+pub(super) fn is_text(name: &str) -> bool {
+    is_core(name) || name == DELIVER_AT
+}
+
 /// Whether the specification gives the name a meaning, so that it is no extension.
 pub(super) fn is_core(name: &str) -> bool {
     matches!(
@@ -109,6 +117,9 @@ pub(super) fn check_text(name: &str, text: &str) -> Result<(), InvalidEvent> {
         }
         "dataschema" if Uri::parse(text).is_err() => {
             "must be an absolute URI (RFC 3986), such as \"https://example.com/schemas/order\""
+        }
+        DELIVER_AT if !time::is_timestamp(text) => {
+            "must be the time at which to deliver, a timestamp (RFC 3339) with a zone, such as \"2026-12-24T18:00:00Z\""
         }
         "time" if !time::is_timestamp(text) => {
             "must be a timestamp (RFC 3339) with a zone, such as \"2018-04-05T17:31:00Z\""

@@ -28,7 +28,7 @@ impl<'a> Draft<'a> {
         self.check_new(&name)?;
         match &value {
             Given::String(text) => attribute::check_text(&name, text)?,
-            Given::Integer(_) | Given::Boolean(_) if attribute::is_core(&name) => {
+            Given::Integer(_) | Given::Boolean(_) if attribute::is_text(&name) => {
                 return Err(not_a_string(&name));
             }
             Given::Integer(_) | Given::Boolean(_) => {}

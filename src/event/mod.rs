@@ -166,6 +166,18 @@ impl Event {
         }
     }
 
+    /// The `deliverat` extension, in milliseconds since 1970: when the event is to be routed.
+    #[must_use]
+    pub fn deliver_at_millis(&self) -> Option<u64> {
+        match self.attribute(attribute::DELIVER_AT) {
+            Some(Value::String(text)) => {
+                let moment: jiff::Timestamp = text.parse().ok()?;
+                Some(u64::try_from(moment.as_millisecond()).unwrap_or(0))
+            }
+            _ => None,
+        }
+    }
+
     /// The payload; absent and empty are two things, except in binary mode, which cannot tell them
     /// apart and reads an empty body as absent.
     #[must_use]

@@ -459,6 +459,27 @@ impl Log {
         Ok(self.shared.view()?.dead_letter(target, sequence)?)
     }
 
+    /// When an event is due that waits for its time; `None` when it does not wait.
+    ///
+    /// # Errors
+    /// [`LogError`], as for all views.
+    pub fn deferred(&self, sequence: Sequence) -> Result<Option<Timestamp>, LogError> {
+        Ok(self.shared.view()?.deferred(sequence)?)
+    }
+
+    /// Events of all buses that wait and are due before `until`, behind `after`, earliest first.
+    ///
+    /// # Errors
+    /// [`LogError`], as for all views.
+    pub fn deferred_between(
+        &self,
+        after: Option<(Timestamp, Sequence)>,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, Sequence)>, LogError> {
+        Ok(self.shared.view()?.deferred_between(after, until, limit)?)
+    }
+
     // ---- health and life cycle
 
     /// Whether the journal takes anything.

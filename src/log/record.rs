@@ -16,6 +16,7 @@ use super::name::{BusName, RuleName, TargetName};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::{Frame, NewFrame, Sequence};
+use crate::limits;
 
 pub(super) const FRAME_EVENT: u8 = 1;
 pub(super) const FRAME_CARRIED_EVENT: u8 = 2;
@@ -76,6 +77,10 @@ pub enum Record {
     Checkpoint { routed_through: Sequence },
     /// The highest target number given out, kept when the rule that proved it goes.
     TargetsNumbered { last: u32 },
+    /// An event that names a later time is not routed yet: it waits until `due`.
+    Deferred { sequence: Sequence, due: Timestamp },
+    /// It waits no more: its deliveries are parked in the same commit, or it was cancelled.
+    DeferredDone { sequence: Sequence, due: Timestamp },
 }
 
 /// A delivery that waits for its next attempt.
@@ -179,6 +184,21 @@ pub struct LoggedEvent {
     pub time: Timestamp,
     pub bus: BusName,
     pub event: Event,
+}
+
+impl LoggedEvent {
+    /// When it is to be routed, and from when its deliveries are pending: at the time that its
+    /// `deliverat` names, if that lay ahead when the bus took it, within
+    /// [`limits::DELIVER_AT_HORIZON`].
+    #[must_use]
+    pub fn due(&self) -> Timestamp {
+        match self.event.deliver_at_millis() {
+            Some(millis) => Timestamp::from_millis(millis)
+                .max(self.time)
+                .min(self.time.plus(limits::DELIVER_AT_HORIZON)),
+            None => self.time,
+        }
+    }
 }
 
 /// What a frame says.

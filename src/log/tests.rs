@@ -527,3 +527,44 @@ async fn a_reader_behind_the_tail_reads_on_from_the_disk() {
     }
     assert_eq!(seen, count);
 }
+
+#[tokio::test]
+async fn an_event_that_waits_outlives_retention_trimming_and_the_view() {
+    let test = TestLog::open();
+    let sequence = test.publish("waits").await.sequence;
+    let due = Timestamp::from_millis(9_000_000);
+    let other = test.publish("cancelled").await.sequence;
+    test.log
+        .commit(&[
+            Record::Deferred { sequence, due },
+            Record::Deferred {
+                sequence: other,
+                due,
+            },
+            Record::DeferredDone {
+                sequence: other,
+                due,
+            },
+        ])
+        .await
+        .unwrap();
+    test.fill_segments(3).await;
+    test.route_all().await;
+    let retention = Retention {
+        max_age: Duration::from_secs(3600),
+        max_bytes: 1,
+    };
+    test.log.set_retention(&bus(), retention);
+    assert!(test.trim().await > 1, "the first segment went");
+    let test = test.reopen(|dir| std::fs::remove_dir_all(dir.join("view")).unwrap());
+    assert_eq!(test.log.deferred(sequence).unwrap(), Some(due));
+    assert_eq!(test.log.deferred(other).unwrap(), None);
+    let waiting = test.log.deferred_between(None, due, 10).unwrap();
+    assert_eq!(waiting, []);
+    let until = due.plus(Duration::from_millis(1));
+    let waiting = test.log.deferred_between(None, until, 10).unwrap();
+    assert_eq!(waiting, [(due, sequence)]);
+    let event = test.log.event(sequence).await.unwrap().unwrap();
+    assert_eq!(event.event.id(), "waits");
+    assert!(test.log.event(other).await.unwrap().is_none());
+}

@@ -190,7 +190,7 @@ fn submit(shared: &Shared, frames: Vec<NewFrame>) -> Result<Sequence, LogError> 
     Ok(ticket.last)
 }
 
-/// Sequences up to `through` that a pending or dead delivery needs, ascending.
+/// Sequences up to `through` that a pending or dead delivery needs, or that wait, ascending.
 fn needed_events(view: &View, through: Sequence) -> Result<Vec<Sequence>, LogError> {
     let mut needed = Vec::new();
     let mut keep = |sequence| {
@@ -201,6 +201,7 @@ fn needed_events(view: &View, through: Sequence) -> Result<Vec<Sequence>, LogErr
     view.each_parked(&mut keep)?;
     view.each_backlogged(&mut keep)?;
     view.each_dead_letter(&mut keep)?;
+    view.each_deferred(&mut keep)?;
     needed.sort_unstable();
     needed.dedup();
     Ok(needed)
@@ -249,6 +250,7 @@ fn is_current(view: &View, record: &Record, number: Sequence) -> Result<bool, Lo
         Record::DeadLettered(letter) => {
             view.dead_letter(letter.target, letter.sequence)?.as_ref() == Some(letter)
         }
+        Record::Deferred { sequence, due } => view.deferred(*sequence)? == Some(*due),
         Record::Checkpoint { .. } => view.routed_through()?.1 == number,
         // Said anew when the segment goes; see `carry_forward`.
         Record::TargetsNumbered { .. }
@@ -256,7 +258,8 @@ fn is_current(view: &View, record: &Record, number: Sequence) -> Result<bool, Lo
         | Record::RuleDeleted { .. }
         | Record::BacklogDone { .. }
         | Record::Settled { .. }
-        | Record::DeadLetterRemoved { .. } => false,
+        | Record::DeadLetterRemoved { .. }
+        | Record::DeferredDone { .. } => false,
     })
 }
 

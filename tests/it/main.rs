@@ -19,5 +19,6 @@ mod patterns;
 mod publish;
 mod replies;
 mod rules;
+mod scheduled;
 mod secrets;
 mod transforms;

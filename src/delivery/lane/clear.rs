@@ -81,7 +81,7 @@ impl Lane {
     async fn unattempted(&self, pending: Pending) -> Done {
         let event = self.hub.sender.log.event(pending.sequence).await;
         let event = event.ok().flatten();
-        let time = event.as_ref().map(|event| event.time);
+        let time = event.as_ref().map(|event| event.due());
         Done {
             since: pending
                 .since
@@ -287,7 +287,7 @@ impl Lane {
 
     async fn time_of(&self, sequence: Sequence) -> Option<Timestamp> {
         let event = self.hub.sender.log.event(sequence).await;
-        event.ok().flatten().map(|event| event.time)
+        event.ok().flatten().map(|event| event.due())
     }
 
     fn saw(&mut self, since: Option<Timestamp>) {

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod dead_letter;
+mod deferred;
 mod events;
 mod parked;
 mod rules;
@@ -195,6 +196,14 @@ impl View {
                 Ok(())
             }
             Record::TargetsNumbered { last } => self.fold_last_target(last, fold),
+            Record::Deferred { sequence, due } => {
+                deferred::fold_deferred(sequence, due, fold);
+                Ok(())
+            }
+            Record::DeferredDone { sequence, due } => {
+                deferred::fold_done(sequence, due, fold);
+                Ok(())
+            }
         }
     }
 

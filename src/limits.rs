@@ -296,6 +296,12 @@ pub const DEAD_LETTER_PUSHES: usize = 16;
 /// How far ahead an event's `deliverat` may lie: its event is kept on disk for as long.
 pub const DELIVER_AT_HORIZON: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// Longest period of a rule's rate.
+pub const RATE_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// A scheduled moment that is met later than this was missed: the bus was down.
+pub const SCHEDULE_LATE: Duration = Duration::from_secs(60);
+
 /// Waiting events looked at for one page of a bus's list: they stand in one row with other buses'.
 pub const SCHEDULED_PER_PAGE: usize = 20_000;
 

@@ -215,8 +215,11 @@ impl Routing {
     /// Whether a scheduled event is to wait. After a restart one that was written down to wait does
     /// so on, although its time may have come: it is the schedule's to route.
     async fn waits(&self, sequence: Sequence, is_ahead: bool) -> Result<bool, Stopped> {
+        if is_ahead || sequence > self.repeats_through {
+            return Ok(is_ahead);
+        }
         let mut wait = WAIT;
-        while !is_ahead && sequence <= self.repeats_through {
+        loop {
             match self.log.deferred(sequence) {
                 Ok(due) => return Ok(due.is_some()),
                 Err(error) => {
@@ -228,7 +231,6 @@ impl Routing {
                 }
             }
         }
-        Ok(is_ahead)
     }
 
     /// Writes down which of the events wait, and tells them, ascending. It is done before any of
@@ -245,10 +247,10 @@ impl Routing {
             }
         }
         let mut wait = WAIT;
-        while !records.is_empty() {
-            let Err(error) = self.log.enqueue(&records) else {
-                break;
-            };
+        if records.is_empty() {
+            return Ok(waiting);
+        }
+        while let Err(error) = self.log.enqueue(&records) {
             warn!(%error, "the log takes no records: routing waits");
             self.pause(&mut wait).await;
             if self.stop.is_cancelled() {

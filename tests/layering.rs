@@ -52,7 +52,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("router", &["event", "log", "rule", "delivery", "limits"]),
     (
         "schedule",
-        &["log", "rule", "delivery", "router", "clock", "limits"],
+        &[
+            "event", "log", "rule", "delivery", "router", "clock", "limits",
+        ],
     ),
     ("stages", &[]),
     ("telemetry", &[]),

@@ -480,6 +480,18 @@ impl Log {
         Ok(self.shared.view()?.deferred_between(after, until, limit)?)
     }
 
+    /// The fingerprint of a rule's schedule, and up to when it is dealt with.
+    ///
+    /// # Errors
+    /// [`LogError`], as for all views.
+    pub fn schedule_through(
+        &self,
+        bus: &BusName,
+        rule: &RuleName,
+    ) -> Result<Option<(u64, Timestamp)>, LogError> {
+        Ok(self.shared.view()?.schedule_through(bus, rule)?)
+    }
+
     // ---- health and life cycle
 
     /// Whether the journal takes anything.

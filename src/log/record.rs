@@ -81,6 +81,16 @@ pub enum Record {
     Deferred { sequence: Sequence, due: Timestamp },
     /// It waits no more: its deliveries are parked in the same commit, or it was cancelled.
     DeferredDone { sequence: Sequence, due: Timestamp },
+    /// Every moment of a rule's schedule up to `through` is dealt with. `schedule` is the
+    /// fingerprint of the schedule: another one begins anew.
+    ScheduleThrough {
+        bus: BusName,
+        rule: RuleName,
+        schedule: u64,
+        through: Timestamp,
+    },
+    /// The rule is on no schedule any more.
+    ScheduleForgotten { bus: BusName, rule: RuleName },
 }
 
 /// A delivery that waits for its next attempt.

@@ -251,6 +251,12 @@ fn is_current(view: &View, record: &Record, number: Sequence) -> Result<bool, Lo
             view.dead_letter(letter.target, letter.sequence)?.as_ref() == Some(letter)
         }
         Record::Deferred { sequence, due } => view.deferred(*sequence)? == Some(*due),
+        Record::ScheduleThrough {
+            bus,
+            rule,
+            schedule,
+            through,
+        } => view.schedule_through(bus, rule)? == Some((*schedule, *through)),
         Record::Checkpoint { .. } => view.routed_through()?.1 == number,
         // Said anew when the segment goes; see `carry_forward`.
         Record::TargetsNumbered { .. }
@@ -259,7 +265,8 @@ fn is_current(view: &View, record: &Record, number: Sequence) -> Result<bool, Lo
         | Record::BacklogDone { .. }
         | Record::Settled { .. }
         | Record::DeadLetterRemoved { .. }
-        | Record::DeferredDone { .. } => false,
+        | Record::DeferredDone { .. }
+        | Record::ScheduleForgotten { .. } => false,
     })
 }
 

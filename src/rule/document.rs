@@ -10,6 +10,7 @@ use super::filter::Filter;
 use super::locate;
 use super::problem::{Problem, Problems, join};
 use super::reader::{Node, Shape};
+use super::schedule::{self, RuleSchedule};
 use super::target_document::TargetDocument;
 use crate::guard::Guard;
 use crate::limits;
@@ -23,6 +24,7 @@ pub(super) const RULE: Shape = Shape {
         "enabled",
         "pattern",
         "filter",
+        "schedule",
         "targets",
     ],
     later: &["ordering_key", "auth", "method", "query", "validation"],
@@ -70,6 +72,23 @@ impl PatternText {
     }
 }
 
+/// Every event has a type.
+const NOTHING: &str = r#"{"type":[{"exists":false}]}"#;
+
+impl PatternText {
+    /// A pattern that no event matches.
+    fn nothing() -> Option<Self> {
+        Some(Self {
+            text: RawValue::from_string(NOTHING.to_owned()).ok()?,
+            compiled: EventPattern::parse(NOTHING).ok()?,
+        })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.text() == NOTHING
+    }
+}
+
 impl Serialize for PatternText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.text.serialize(serializer)
@@ -85,10 +104,15 @@ pub struct RuleDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     pub enabled: bool,
+    /// Of a rule that fires on a schedule alone: one that no event matches.
+    #[serde(skip_serializing_if = "PatternText::is_nothing")]
     pub pattern: PatternText,
     /// Must hold beside the pattern.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
+    /// When it fires by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<RuleSchedule>,
     pub targets: Vec<TargetDocument>,
 }
 
@@ -148,13 +172,19 @@ fn read(text: &str, problems: &mut Problems) -> Option<RuleDocument> {
         Some(node) => node.boolean(problems),
         None => Some(true),
     };
-    let pattern = object
-        .required(
-            "pattern",
-            r#"the events it wants, such as "pattern": {"type": ["order.placed"]}"#,
-            problems,
-        )
-        .and_then(|node| read_pattern(node, problems));
+    let schedule = object
+        .field("schedule")
+        .map(|node| schedule::read(node, problems));
+    let pattern = match (object.field("pattern"), &schedule) {
+        (None, Some(_)) => PatternText::nothing(),
+        _ => object
+            .required(
+                "pattern",
+                r#"the events it wants, such as "pattern": {"type": ["order.placed"]}"#,
+                problems,
+            )
+            .and_then(|node| read_pattern(node, problems)),
+    };
     let filter = object
         .field("filter")
         .map(|node| read_filter(node, problems));
@@ -171,6 +201,7 @@ fn read(text: &str, problems: &mut Problems) -> Option<RuleDocument> {
         enabled: enabled?,
         pattern: pattern?,
         filter: optional(filter)?,
+        schedule: optional(schedule)?,
         targets: targets?,
     })
 }

@@ -7,6 +7,7 @@
 mod bounded;
 mod bus;
 mod change;
+mod cron;
 mod dead_letter;
 mod document;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod reply;
 mod rules;
 #[cfg(test)]
 mod rules_tests;
+mod schedule;
 #[cfg(test)]
 mod schema_tests;
 mod secret_ref;
@@ -51,6 +53,7 @@ pub use problem::Problem;
 pub use rate_limit::RateLimit;
 pub use reply::ReplyTo;
 pub use rules::Rules;
+pub use schedule::RuleSchedule;
 pub use set::{FilterExplanation, Rule, RuleExplanation, RuleSet};
 pub use signing::Signing;
 pub use size::{SizeError, format_size, parse_size};

@@ -40,6 +40,8 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, "/$defs/target", &target_document::TARGET);
     same_fields(&rule, "/$defs/retry", &target_document::RETRY);
     same_fields(&rule, "/$defs/batch", &target_document::BATCH);
+    same_fields(&rule, "/$defs/schedule", &schedule::SCHEDULE);
+    same_fields(&rule, "/$defs/schedule/properties/event", &schedule::EVENT);
     same_fields(&rule, "/$defs/dead_letter", &dead_letter::DEAD_LETTER);
     same_fields(&rule, "/$defs/target/properties/signing", &signing::SIGNING);
     let at = "/$defs/target/properties/transform";
@@ -177,6 +179,12 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         with("", "extra", json!(1)),
         with("", "rate_limit", json!("1/s")),
         with("", "targets", json!([])),
+        with("", "schedule", json!({"cron": "0 9 * * MON-FRI", "timezone": "Europe/Berlin"})),
+        with("", "schedule", json!({"rate": "5 minutes", "catch_up": "none", "event": {"type": "a", "data": [1]}})),
+        with("", "schedule", json!({"rate": "5 m"})),
+        with("", "schedule", json!({"rate": "5 minutes", "timezone": "UTC"})),
+        with("", "schedule", json!({"catch_up": "all", "rate": "1 day"})),
+        with("", "schedule", json!({})),
         with("", "filter", json!({"jsonpath": "$.data.a"})),
         with("", "filter", json!({"jsonpath": "data"})),
         with("", "filter", json!({})),

@@ -15,6 +15,9 @@ use crate::log::{BusName, LoggedEvent, RuleName, Sequence, TargetId, TargetName}
 use crate::pattern::{Document, Explanation, JsonText, Matcher, Scalar, Snapshot};
 use crate::query::Subject;
 
+/// How the `source` of what a schedule emits begins.
+const SOURCE: &str = "/v1/buses/";
+
 /// A rule that exists.
 #[derive(Debug)]
 pub struct Rule {
@@ -58,6 +61,12 @@ impl Rule {
     #[must_use]
     pub fn target(&self, id: &TargetName) -> Option<&Arc<Target>> {
         self.targets.iter().find(|target| target.id == *id)
+    }
+
+    /// The `source` of the events that its schedule emits.
+    #[must_use]
+    pub fn source(&self) -> String {
+        format!("{SOURCE}{}/rules/{}", self.bus, self.name)
     }
 
     /// Why the rule matches an event or does not.
@@ -126,6 +135,8 @@ struct BusRules {
     /// Of the enabled rules.
     patterns: Snapshot<RuleName>,
     targets: OrdMap<TargetId, Arc<Target>>,
+    /// Rules with a schedule, a few of many.
+    scheduled: OrdMap<RuleName, ()>,
 }
 
 /// The patterns of each bus as the writer of rule sets keeps them: the next set is made from them.
@@ -178,10 +189,31 @@ impl RuleSet {
         }
         let names = with_document(&event.event, |document| bus.patterns.matches(document));
         let subject = Subject::event(&event.event);
-        names
+        let mut rules: Vec<&Arc<Rule>> = names
             .iter()
             .filter_map(|name| bus.rules.get(name))
             .filter(|rule| filter_holds(rule, event, &subject))
+            .collect();
+        if let Some(fired) = bus.fired(&event.event)
+            && !rules.iter().any(|rule| rule.name == fired.name)
+        {
+            rules.push(fired);
+            rules.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        rules
+    }
+
+    /// The enabled rules that fire on a schedule.
+    #[must_use]
+    pub fn scheduled(&self) -> Vec<Arc<Rule>> {
+        let buses = self.buses.values();
+        let rules = buses.flat_map(|bus| {
+            let names = bus.scheduled.keys();
+            names.filter_map(|name| bus.rules.get(name))
+        });
+        rules
+            .filter(|rule| rule.document.enabled)
+            .cloned()
             .collect()
     }
 
@@ -245,6 +277,7 @@ impl RuleSet {
                     rules: OrdMap::new(),
                     patterns: Snapshot::default(),
                     targets: OrdMap::new(),
+                    scheduled: OrdMap::new(),
                 };
                 self.buses.insert(bus.name.clone(), Arc::new(empty));
             }
@@ -291,6 +324,9 @@ impl<'m> NextSet<'m> {
         for target in &rule.targets {
             bus.targets.insert(target.key, target.clone());
         }
+        if rule.document.schedule.is_some() {
+            bus.scheduled.insert(rule.name.clone(), ());
+        }
         self.changed.insert(rule.bus.clone());
         bus.rules.insert(rule.name.clone(), Arc::new(rule));
     }
@@ -320,10 +356,22 @@ impl<'m> NextSet<'m> {
 }
 
 impl BusRules {
+    /// The enabled rule whose schedule emitted the event, filter or not.
+    fn fired(&self, event: &Event) -> Option<&Arc<Rule>> {
+        if self.scheduled.is_empty() {
+            return None;
+        }
+        let (bus, rule) = event.source().strip_prefix(SOURCE)?.split_once("/rules/")?;
+        let rule = self.rules.get(&RuleName::new(rule).ok()?)?;
+        let fires = rule.document.enabled && rule.document.schedule.is_some();
+        (fires && bus == rule.bus.as_str()).then_some(rule)
+    }
+
     fn remove(&mut self, name: &RuleName) {
         let Some(rule) = self.rules.remove(name) else {
             return;
         };
+        self.scheduled.remove(name);
         for target in &rule.targets {
             self.targets.remove(&target.key);
         }

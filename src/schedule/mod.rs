@@ -1,4 +1,5 @@
-//! Routes events at the time that they name: `deliverat`.
+//! Routes events at the time that they name (`deliverat`), and fires rules on their schedules
+//! ([`timetable`]).
 //!
 //! The router writes down that an event waits (`Deferred`) instead of routing it. When it is due,
 //! its deliveries are parked and the wait ends in one group of records: around a crash both are on
@@ -6,15 +7,18 @@
 //! checkpoint has not passed, is neither routed here nor cancelled yet; so the two never both route
 //! one. The ADR "schedules" tells more.
 
+mod timetable;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use self::timetable::Timetable;
 use crate::clock::{Clock, Timestamp};
 use crate::delivery::Delivery;
 use crate::limits;
@@ -118,23 +122,35 @@ impl Schedule {
     async fn run(self) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut timetable = Timetable::default();
+        let mut changes = self.0.rules.changes();
+        changes.mark_changed();
         loop {
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            loop {
-                match self.route_due().await {
-                    Ok(0) => break,
-                    Ok(_) if self.0.stop.is_cancelled() => return,
-                    Ok(_) => {}
-                    Err(error) => {
-                        warn!(%error, "scheduled events cannot be routed just now; trying again");
-                        break;
-                    }
-                }
+            if let Err(error) = self.tick(&mut timetable, &mut changes).await {
+                warn!(%error, "what is scheduled must wait; trying again");
             }
         }
+    }
+
+    async fn tick(
+        &self,
+        timetable: &mut Timetable,
+        changes: &mut watch::Receiver<u64>,
+    ) -> Result<(), CancelError> {
+        if changes.has_changed().unwrap_or(false) {
+            changes.mark_unchanged();
+            if let Err(error) = timetable.follow(self).await {
+                changes.mark_changed();
+                return Err(error);
+            }
+        }
+        timetable.fire(self).await?;
+        while self.route_due().await? > 0 && !self.0.stop.is_cancelled() {}
+        Ok(())
     }
 
     /// One bounded step; how many events it routed.

@@ -20,5 +20,6 @@ mod publish;
 mod replies;
 mod rules;
 mod scheduled;
+mod schedules;
 mod secrets;
 mod transforms;

@@ -11,6 +11,7 @@ mod events;
 mod parked;
 mod rules;
 mod segments;
+mod timetable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -198,6 +199,19 @@ impl View {
             Record::TargetsNumbered { last } => self.fold_last_target(last, fold),
             Record::Deferred { sequence, due } => {
                 deferred::fold_deferred(sequence, due, fold);
+                Ok(())
+            }
+            Record::ScheduleThrough {
+                bus,
+                rule,
+                schedule,
+                through,
+            } => {
+                timetable::fold_through(&bus, &rule, schedule, through, fold);
+                Ok(())
+            }
+            Record::ScheduleForgotten { bus, rule } => {
+                fold.batch.remove(timetable::key(&bus, &rule));
                 Ok(())
             }
             Record::DeferredDone { sequence, due } => {

@@ -138,7 +138,7 @@ impl App {
             .rules_dir
             .map(|dir| FolderWatch::start(rules.clone(), dir));
         tracing::info!(%addr, data_dir = %config.log.dir.display(), "the bus answers");
-        tracing::info!(allow = ?config.targets.allow, deny = ?config.targets.deny, "the guard over targets' addresses is {}", guard.describe());
+        tracing::info!(allow = ?config.targets.allow, deny = ?config.targets.deny, "the guard over targets' addresses: {}", guard.describe());
         Ok(Running {
             addr,
             log,

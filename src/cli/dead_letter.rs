@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::output::{self, Format, OutputArgs, line, note};
 use crate::client::{Client, Page, Selection};
 
-/// List, show, redrive, purge and delete dead letters.
+/// List, group, show, redrive, purge and delete dead letters.
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -18,6 +18,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     List(ListArgs),
+    Groups(GroupsArgs),
     Show(ShowArgs),
     Redrive(RedriveArgs),
     Purge(PurgeArgs),
@@ -59,6 +60,23 @@ struct ListArgs {
     /// Most dead letters to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: u16,
+    #[command(flatten)]
+    bus: BusArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+const GROUPS_EXAMPLES: &str = "\
+Examples:
+  eventyard dead-letter groups
+  eventyard dead-letter groups --rule large-orders --target billing --output json";
+
+/// Count dead letters by target, reason and status: what went wrong, and how often.
+#[derive(Debug, clap::Args)]
+#[command(after_help = GROUPS_EXAMPLES)]
+struct GroupsArgs {
+    #[command(flatten)]
+    target: TargetArgs,
     #[command(flatten)]
     bus: BusArgs,
     #[command(flatten)]
@@ -137,6 +155,32 @@ struct WhichArgs {
     bus: BusArgs,
 }
 
+/// What the bus counts.
+#[derive(Debug, Deserialize)]
+struct Groups {
+    count: u64,
+    groups: Vec<Group>,
+    #[serde(default)]
+    ungrouped: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Group {
+    rule: String,
+    target: String,
+    reason: String,
+    status: String,
+    count: u64,
+    oldest: String,
+    newest: String,
+    example: Example,
+}
+
+#[derive(Debug, Deserialize)]
+struct Example {
+    id: String,
+}
+
 /// What the list says of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Letter {
@@ -163,6 +207,7 @@ enum Action {
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::List(args) => list(args).await,
+        Command::Groups(args) => groups(args).await,
         Command::Show(args) => {
             let client = args.bus.client()?;
             let bus = &args.bus.bus;
@@ -236,6 +281,44 @@ async fn list(args: ListArgs) -> Result<Exit, Failure> {
     );
     if let Some(next) = &page.next {
         note(format_args!("there are more: --after {next}"));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn groups(args: GroupsArgs) -> Result<Exit, Failure> {
+    let client = args.bus.client()?;
+    let answer = client
+        .dead_letter_groups(&args.bus.bus, args.target.pair())
+        .await?;
+    if args.output.output == Format::Json {
+        output::json(answer.get());
+        return Ok(Exit::Ok);
+    }
+    let groups: Groups = serde_json::from_str(answer.get())
+        .map_err(|error| Failure::failed(format!("the bus's answer cannot be read: {error}")))?;
+    let rows = groups.groups.into_iter().map(|group| {
+        [
+            group.count.to_string(),
+            group.rule,
+            group.target,
+            group.reason,
+            group.status,
+            group.oldest,
+            group.newest,
+            group.example.id,
+        ]
+    });
+    output::table(
+        [
+            "COUNT", "RULE", "TARGET", "REASON", "STATUS", "OLDEST", "NEWEST", "EXAMPLE",
+        ],
+        rows,
+    );
+    if groups.ungrouped > 0 {
+        note(format_args!(
+            "{} of {} are in no group: there are too many groups; name a rule and target",
+            groups.ungrouped, groups.count
+        ));
     }
     Ok(Exit::Ok)
 }

@@ -240,6 +240,19 @@ impl Client {
             .await
     }
 
+    /// Dead letters counted by target, reason and class of status, of a bus or of one target.
+    pub async fn dead_letter_groups(
+        &self,
+        bus: &str,
+        target: Option<(&str, &str)>,
+    ) -> Result<Json, ClientError> {
+        let path = match target {
+            Some((rule, target)) => dead_letter_path(bus, rule, target, &["groups"]),
+            None => vec!["buses", bus, "dead-letters", "groups"],
+        };
+        self.send(self.get(&path)?).await
+    }
+
     /// Makes dead letters pending again; returns how many.
     pub async fn redrive(
         &self,

@@ -208,6 +208,9 @@ pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(45);
 /// commonly take 8 to 16 KiB of headers, and the event's attributes need room too.
 pub const TARGET_HEADERS: usize = 50;
 
+/// Most query parameters that a rule adds to a target's URL, which bounds their bytes.
+pub const TARGET_PARAMETERS: usize = 50;
+
 /// Longest target URL, in bytes: what common servers take in a request line is 8 KiB.
 pub const URL_BYTES: usize = 4 * 1024;
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use siphasher::sip::SipHasher13;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::client::{self, TargetService};
+use super::draft::Draft;
 use super::encode;
 use super::next_step::Outcome;
 use super::reply::{self, ReplyError};
@@ -64,6 +65,8 @@ impl Sender {
     pub(crate) async fn attempt(&self, target: &Target, wanted: &[Wanted]) -> Vec<Done> {
         let mut done = Vec::with_capacity(wanted.len());
         let mut events = Vec::with_capacity(wanted.len());
+        // The first of them as it was published.
+        let mut first = None;
         let mut members = Vec::with_capacity(wanted.len());
         for wanted in wanted {
             let read = self.log.event(wanted.sequence).await;
@@ -86,8 +89,10 @@ impl Sender {
                 if now > since.plus(target.retry.max_age) {
                     result.outcome = Some(Outcome::Expired);
                 } else {
+                    let published = Arc::clone(&event);
                     match transformed(target, event) {
                         Ok(event) => {
+                            first.get_or_insert(published);
                             members.push(done.len());
                             events.push(event);
                         }
@@ -97,36 +102,37 @@ impl Sender {
             }
             done.push(result);
         }
-        if events.is_empty() {
+        let Some(first) = first else {
             return done;
-        }
+        };
         let (headers, body, carried) = encode::encode(target, &events);
         events.truncate(carried);
         let id = webhook_id(target, &events);
-        let outcome = self.send(target, &id, headers, body, events.first()).await;
+        let outcome = match Draft::new(target, &first.event, headers, body) {
+            Ok(draft) => self.send(target, &id, draft, events.first()).await,
+            Err(reason) => Outcome::NotTransformed(reason),
+        };
         for member in members.into_iter().take(carried) {
             done[member].outcome = Some(outcome.clone());
         }
         done
     }
 
-    /// Sends what `cause` was encoded to; its reply is published when the target may reply.
+    /// Sends what `cause` was made into; its reply is published when the target may reply.
     pub(super) async fn send(
         &self,
         target: &Target,
         webhook_id: &str,
-        encoded: HeaderMap,
-        body: Bytes,
+        draft: Draft,
         cause: Option<&Arc<LoggedEvent>>,
     ) -> Outcome {
         let now = self.clock.now();
-        let mut headers = target.headers.clone();
-        // Ours win over the target's: they say what the body is, and who sends it.
-        for (name, value) in encoded {
-            if let Some(name) = name {
-                headers.insert(name, value);
-            }
-        }
+        let Draft {
+            method,
+            url,
+            mut headers,
+            body,
+        } = draft;
         headers.insert(USER_AGENT, AGENT);
         if let Some(signing) = &target.signing {
             let signed = self
@@ -145,7 +151,7 @@ impl Sender {
             WEBHOOK_TIMESTAMP,
             HeaderValue::from(now.as_millis() / 1_000),
         );
-        let mut request = reqwest::Request::new(Method::POST, target.url.clone());
+        let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body.into());
         let (outcome, answer) = self.exchange(request, target).await;

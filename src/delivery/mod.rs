@@ -7,6 +7,7 @@ mod attempt;
 mod breaker;
 mod client;
 pub mod dead_letter;
+mod draft;
 mod encode;
 mod in_hand;
 mod inbox;

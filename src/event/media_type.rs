@@ -2,7 +2,8 @@
 //! about data.
 
 /// Whether the text is `type/subtype` with well-formed parameters and no blanks around it.
-pub(super) fn is_media_type(text: &str) -> bool {
+#[must_use]
+pub fn is_media_type(text: &str) -> bool {
     let Some((_, rest)) = token(text) else {
         return false;
     };

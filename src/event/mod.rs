@@ -32,6 +32,7 @@ pub use decode::{Received, decode};
 pub use encode::{encode, encode_batch};
 pub use error::{DecodeError, ErrorClass, InvalidEvent, Place};
 pub use handshake::consent;
+pub use media_type::is_media_type;
 pub use sdk::SdkError;
 pub use stored::StoredEventError;
 

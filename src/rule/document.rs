@@ -27,10 +27,13 @@ pub(super) const RULE: Shape = Shape {
         "schedule",
         "targets",
     ],
-    later: &["ordering_key", "auth", "method", "query", "validation"],
+    later: &["ordering_key", "auth", "validation"],
     elsewhere: &[
         ("id", "into an element of `targets`"),
         ("url", "into an element of `targets`"),
+        ("path", "into an element of `targets`"),
+        ("query", "into an element of `targets`"),
+        ("method", "into an element of `targets`"),
         ("mode", "into an element of `targets`"),
         ("headers", "into an element of `targets`"),
         ("timeout", "into an element of `targets`"),
@@ -124,21 +127,28 @@ impl RuleDocument {
         problems.settle(document)
     }
 
-    /// The URLs that lead where the guard lets nobody go, as far as their text tells: names are
-    /// judged when they are connected to.
+    /// What is refused of a rule that is put, but not of one that the log holds: the URLs that lead
+    /// where the guard lets nobody go, as far as their text tells (names are judged when they are
+    /// connected to), and placeholders in URLs that nothing fills.
     #[must_use]
     pub fn refused(&self, guard: &Guard) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (index, target) in self.targets.iter().enumerate() {
+            let mut refuse = |at: &str, detail: String| {
+                let pointer = format!("/targets/{index}/{at}");
+                problems.push(Problem {
+                    offset: locate::find(&self.text, &pointer),
+                    pointer,
+                    detail,
+                });
+            };
             for (at, url) in target.urls() {
                 if let Err(refusal) = guard.check_url(url) {
-                    let pointer = format!("/targets/{index}/{at}");
-                    problems.push(Problem {
-                        offset: locate::find(&self.text, &pointer),
-                        pointer,
-                        detail: refusal.to_string(),
-                    });
+                    refuse(at, refusal.to_string());
                 }
+            }
+            if let Some(detail) = target.unfilled() {
+                refuse("url", detail);
             }
         }
         problems

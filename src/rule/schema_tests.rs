@@ -44,6 +44,7 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, "/$defs/schedule/properties/event", &schedule::EVENT);
     same_fields(&rule, "/$defs/dead_letter", &dead_letter::DEAD_LETTER);
     same_fields(&rule, "/$defs/target/properties/signing", &signing::SIGNING);
+    same_fields(&rule, "/$defs/fromEvent", &parameter::PARAMETER);
     let at = "/$defs/target/properties/transform";
     same_fields(&rule, at, &transform::TRANSFORM);
     let bus = schema("bus");
@@ -251,6 +252,28 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("headers", json!({"ce-id": "b"})),
         target("headers", json!({"Webhook-Id": "b"})),
         target("headers", json!({"x-a": 1})),
+        target("headers", json!({"x-a": {"path": "$.data.a"}})),
+        target("headers", json!({"x-a": {"path": "$.data.a", "default": "b"}})),
+        target("headers", json!({"x-a": {"path": "$.data.a", "default": null}})),
+        target("headers", json!({"x-a": {"path": "$.data.a", "default": "ä"}})),
+        target("headers", json!({"x-a": {"path": "$.data.a", "default": 1}})),
+        target("headers", json!({"x-a": {"path": "a"}})),
+        target("headers", json!({"x-a": {}})),
+        target("headers", json!({"x-a": {"path": "$.a", "fallback": "b"}})),
+        target("query", json!({"a": "b", "c": {"path": "$.id"}, "d ä": ""})),
+        target("query", json!({"a": 1})),
+        target("query", json!({"": "a"})),
+        target("query", json!([])),
+        target("method", json!("POST")),
+        target("method", json!("PUT")),
+        target("method", json!("PATCH")),
+        target("method", json!("DELETE")),
+        target("method", json!("GET")),
+        target("method", json!("HEAD")),
+        target("method", json!("CONNECT")),
+        target("method", json!("post")),
+        target("path", json!({"a b": "x"})),
+        target("path", json!([])),
         target("retry", json!({"max_attempts": 3, "jitter": false})),
         target("retry", json!({"max_attempts": 0})),
         target("reply", json!(true)),
@@ -267,6 +290,38 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("dead_letter", json!({"max_age": "1d"})),
         target("retry", json!({"max_atempts": 1})),
     ]);
+    for (mode, path) in [
+        ("binary", json!({"id": {"path": "$.data.id"}})),
+        (
+            "binary",
+            json!({"id": {"path": "$.data.id", "default": "none"}}),
+        ),
+        (
+            "binary",
+            json!({"id": {"path": "$.data.id", "default": null}}),
+        ),
+        (
+            "binary",
+            json!({"id": {"path": "$.data.id", "default": ""}}),
+        ),
+        ("binary", json!({"id": ""})),
+        ("batch", json!({"id": "1"})),
+        ("batch", json!({"id": {"path": "$.data.id"}})),
+    ] {
+        let mut rule = target("path", path);
+        rule["targets"][0]["url"] = json!("http://h/o/{id}");
+        rule["targets"][0]["mode"] = json!(mode);
+        cases.push(rule);
+    }
+    for (name, value) in [
+        ("headers", json!({"x-a": {"path": "$.id"}})),
+        ("query", json!({"a": {"path": "$.id"}})),
+        ("query", json!({"a": "b"})),
+    ] {
+        let mut rule = target(name, value);
+        rule["targets"][0]["mode"] = json!("batch");
+        cases.push(rule);
+    }
     let validator = validator(&schema("rule"));
     for case in cases {
         let problems = RuleDocument::parse(&case.to_string()).err();

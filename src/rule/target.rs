@@ -10,6 +10,7 @@ use super::dead_letter::DeadLetterPolicy;
 use super::duration::{self, format_duration};
 use super::rate_limit::RateLimit;
 use super::reply::ReplyTo;
+use super::request::RequestShape;
 use super::signing::Signing;
 use super::size::format_size;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
@@ -109,6 +110,7 @@ impl Target {
                 Mode::Structured | Mode::Batch => Mode::Structured,
             },
             headers: HeaderMap::new(),
+            request: RequestShape::default(),
             timeout: self.timeout,
             concurrency: self.concurrency,
             rate_limit: None,
@@ -133,7 +135,10 @@ pub struct Target {
     pub id: TargetName,
     pub url: reqwest::Url,
     pub mode: Mode,
+    /// The headers that never change.
     pub headers: HeaderMap,
+    /// Its method, and what of its URL and headers comes from the event.
+    pub request: RequestShape,
     /// Covers connect to the end of the body. Default 10s.
     pub timeout: Duration,
     /// Attempts at once. Default 32.

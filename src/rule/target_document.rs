@@ -2,29 +2,36 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use serde::{Serialize, Serializer};
+use http::Method;
+use serde::Serialize;
 
 use super::bounded::{read_duration, read_size};
 use super::dead_letter::{self, DeadLetterPolicy, DeadLetterPush};
 use super::duration::{self, format_duration};
-use super::headers;
+use super::headers::{self, Headers};
+use super::parameter;
 use super::problem::Problems;
 use super::rate_limit::{self, RateLimit};
 use super::reader::{Node, Shape, list, nearest, short};
 use super::reply::{self, ReplyTo};
+use super::request::{self, RequestShape};
 use super::signing::{self, Signing};
 use super::target::{BatchPolicy, Mode, RetryPolicy, Target};
 use super::target_url::check_url;
 use super::transform::{self, TransformDocument};
+use super::url_path::{self, PathTemplate};
 use crate::limits;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
+use crate::transform::Parameter;
 
 pub(super) const TARGET: Shape = Shape {
     what: "a target",
     fields: &[
         "id",
         "url",
+        "path",
+        "query",
+        "method",
         "mode",
         "headers",
         "timeout",
@@ -37,7 +44,7 @@ pub(super) const TARGET: Shape = Shape {
         "dead_letter",
         "reply",
     ],
-    later: &["ordering_key", "auth", "method", "query", "validation"],
+    later: &["ordering_key", "auth", "validation"],
     elsewhere: &[
         ("max_attempts", "into `retry`"),
         ("max_age", "into `retry`"),
@@ -83,11 +90,25 @@ pub(super) const BATCH: Shape = Shape {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TargetDocument {
     pub id: TargetName,
-    #[serde(serialize_with = "serialize_url")]
+    /// The URL as it is written, with the names of `path` in braces.
+    #[serde(rename = "url")]
+    written_url: String,
+    #[serde(skip)]
     pub url: reqwest::Url,
+    /// A name in braces in the URL without a `path` that would fill it.
+    #[serde(skip)]
+    unfilled: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathTemplate>,
+    #[serde(
+        serialize_with = "request::serialize_query",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub query: Vec<(String, Parameter)>,
+    #[serde(serialize_with = "request::serialize_method")]
+    pub method: Method,
     pub mode: Mode,
-    #[serde(serialize_with = "serialize_headers")]
-    pub headers: HeaderMap,
+    pub headers: Headers,
     #[serde(serialize_with = "duration::serialize")]
     pub timeout: Duration,
     pub concurrency: usize,
@@ -106,18 +127,6 @@ pub struct TargetDocument {
     pub reply: Option<ReplyTo>,
 }
 
-fn serialize_url<S: Serializer>(url: &reqwest::Url, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(url.as_str())
-}
-
-fn serialize_headers<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(
-        headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())),
-    )
-}
-
 impl TargetDocument {
     pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<TargetDocument> {
         let object = node.object(&TARGET, problems)?;
@@ -131,16 +140,44 @@ impl TargetDocument {
                 r#"where to send, such as "url": "https://example.com/hooks""#,
                 problems,
             )
-            .and_then(|url| read_url(url, problems));
+            .and_then(|node| Some((node, read_url(node, problems)?)));
+        let path = match (object.field("path"), &url) {
+            (Some(path), Some((node, (text, url)))) => {
+                url_path::read(path, node, (text, url), problems).map(Some)
+            }
+            (Some(_), None) => None,
+            (None, _) => Some(None),
+        };
+        let query = match object.field("query") {
+            Some(query) => {
+                request::read_query(query, url.as_ref().map(|(_, (_, url))| url), problems)
+            }
+            None => Some(Vec::new()),
+        };
+        let method = match object.field("method") {
+            Some(method) => request::read_method(method, problems),
+            None => Some(Method::POST),
+        };
         let mode = match object.field("mode") {
             Some(mode) => read_mode(mode, problems),
             // Signatures do not cover the `ce-` headers of mode binary.
             None if object.field("signing").is_some() => Some(Mode::Structured),
             None => Some(Mode::default()),
         };
+        let transform = match object.field("transform") {
+            Some(node) => transform::read(node, problems).map(Some),
+            None => Some(None),
+        };
+        let bare_result = mode == Some(Mode::Binary)
+            && match &transform {
+                Some(Some(document)) => document.transform.is_some(),
+                Some(None) => false,
+                // Told already.
+                None => true,
+            };
         let headers = match object.field("headers") {
-            Some(headers) => headers::read(headers, problems),
-            None => Some(HeaderMap::new()),
+            Some(headers) => headers::read(headers, bare_result, problems),
+            None => Some(Headers::default()),
         };
         let timeout = read_duration(
             &object,
@@ -173,10 +210,6 @@ impl TargetDocument {
             (None, Some(Mode::Batch)) => Some(BatchPolicy::default()),
             (None, _) => None,
         };
-        let transform = match object.field("transform") {
-            Some(node) => transform::read(node, problems).map(Some),
-            None => Some(None),
-        };
         let signing = match object.field("signing") {
             Some(node) => Some(signing::read(node, problems)?),
             None => None,
@@ -196,9 +229,26 @@ impl TargetDocument {
             (Some(node), _) => reply::read(node, problems),
             (None, _) => Some(None),
         };
+        if mode == Some(Mode::Batch) {
+            for name in ["headers", "query", "path"] {
+                if let Some(node) = object.field(name) {
+                    parameter::refuse_for_batch(node, problems);
+                }
+            }
+        }
+        let (_, (text, url)) = url?;
+        let (path, unfilled) = (path?, url_path::placeholder(&text).map(str::to_owned));
         Some(TargetDocument {
             id: id?,
-            url: url?,
+            written_url: match path {
+                Some(_) => url.as_str().replace("%7B", "{").replace("%7D", "}"),
+                None => url.as_str().to_owned(),
+            },
+            url,
+            unfilled: unfilled.filter(|_| path.is_none()),
+            path,
+            query: query?,
+            method: method?,
             mode: mode?,
             headers: headers?,
             timeout: timeout?,
@@ -222,6 +272,14 @@ impl TargetDocument {
         [("url", &self.url)].into_iter().chain(letters)
     }
 
+    /// What would have been refused but for rules that were taken before placeholders were known.
+    pub(super) fn unfilled(&self) -> Option<String> {
+        let name = self.unfilled.as_ref()?;
+        Some(format!(
+            "names `{{{name}}}`, but there is no `path` that fills it; add \"path\": {{\"{name}\": {{\"path\": \"$.data.{name}\"}}}}, or write %7B and %7D where braces themselves are meant"
+        ))
+    }
+
     pub(super) fn into_target(self, bus: &BusName, rule: &RuleName, key: TargetId) -> Target {
         let batch = self.batch.unwrap_or_default();
         Target {
@@ -231,7 +289,15 @@ impl TargetDocument {
             id: self.id,
             url: self.url,
             mode: self.mode,
-            headers: self.headers,
+            request: RequestShape {
+                method: self.method,
+                header_room: self.headers.room(),
+                headers: self.headers.from_event,
+                content_type: self.headers.content_type,
+                query: self.query,
+                path: self.path,
+            },
+            headers: self.headers.constant,
             timeout: self.timeout,
             concurrency: self.concurrency,
             rate_limit: self.rate_limit,
@@ -258,10 +324,11 @@ fn read_id(node: &Node<'_>, problems: &mut Problems) -> Option<TargetName> {
     }
 }
 
-fn read_url(node: &Node<'_>, problems: &mut Problems) -> Option<reqwest::Url> {
+/// The text and what it reads as.
+fn read_url(node: &Node<'_>, problems: &mut Problems) -> Option<(String, reqwest::Url)> {
     let text = node.string(r#"a URL such as "https://example.com/hooks""#, problems)?;
     match check_url(&text) {
-        Ok(url) => Some(url),
+        Ok(url) => Some((text, url)),
         Err(detail) => {
             node.problem(problems, detail);
             None

@@ -5,6 +5,7 @@
 //! target and no HTTP; the core takes any JSON document, since EventBridge's recorded cases are no
 //! CloudEvents.
 
+mod parameter;
 mod template;
 mod variables;
 
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+pub use parameter::{Otherwise, Parameter};
 pub use template::{Marks, Template, TemplateError, Variable};
 pub use variables::Variables;
 
@@ -48,6 +50,10 @@ pub enum TransformError {
         "`{0}` is an object or array in this event, and its place in the template is inside a JSON string; take the quotes around it away"
     )]
     ContainerInString(String),
+    #[error("`{0}` selects nothing in this event, or null, and has no `default`")]
+    NoDefault(String),
+    #[error("`{0}` is an object or array in this event; a string, number or boolean is wanted")]
+    NoText(String),
     #[error("`{0}` was not run: the event is too large or too deep for this query")]
     TooCostly(String),
     #[error("the result has more than {max} bytes", max = limits::TRANSFORM_RESULT_BYTES)]

@@ -18,6 +18,7 @@ mod pace;
 mod patterns;
 mod publish;
 mod replies;
+mod requests;
 mod rules;
 mod scheduled;
 mod schedules;

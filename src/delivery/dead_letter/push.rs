@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, warn};
 
-use super::super::{Delivery, encode};
+use super::super::{Delivery, draft::Draft, encode};
 use super::with_facts;
 use crate::delivery::next_step::Outcome;
 use crate::limits;
@@ -173,7 +173,9 @@ impl Delivery {
             DeadLetterPush::Target(name) => {
                 let rule = self.rules().rule(&known.bus, &known.rule)?;
                 let other = Target::clone(rule.target(name)?);
+                // Letters carry the event as it was published.
                 Some(Target {
+                    transform: None,
                     reply: None,
                     ..other
                 })
@@ -197,7 +199,10 @@ impl Delivery {
             letter.dead_at.as_millis()
         );
         let (headers, body, _) = encode::encode(to, std::slice::from_ref(&logged));
-        let outcome = sender.send(to, &id, headers, body, None).await;
+        let outcome = match Draft::new(to, &logged.event, headers, body) {
+            Ok(draft) => sender.send(to, &id, draft, None).await,
+            Err(reason) => Outcome::NotTransformed(reason),
+        };
         let taken = matches!(&outcome, Outcome::Answered { status, .. } if status.is_success());
         if !taken {
             debug!(

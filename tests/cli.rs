@@ -86,6 +86,7 @@ fn help_shows_examples_and_exit_codes() {
         vec!["quickstart"],
         vec!["send"],
         vec!["rule", "test"],
+        vec!["rule", "preview"],
         vec!["dead-letter", "redrive"],
         vec!["bench"],
         vec!["doctor"],
@@ -163,6 +164,55 @@ fn explain_names_the_field_that_failed() {
     check(&explain, 3, "✗ /data/total", "");
     check(&explain, 3, "✓ /type", "");
     check(&explain, 3, "20", "");
+}
+
+#[test]
+fn a_preview_shows_what_each_target_would_be_sent() {
+    let dir = files();
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("the file is written");
+    };
+    write(
+        "orders.json",
+        r#"{
+  "pattern": { "type": ["order.created"] },
+  "targets": [
+    { "id": "billing", "url": "https://b.example/o/{id}", "path": { "id": { "path": "$.data.id" } }, "method": "PUT",
+      "transform": { "template": { "by": "<eventyard.rule-name>" } } },
+    { "id": "audit", "url": "https://a.example/", "headers": { "x-who": { "path": "$.data.who" } } }
+  ]
+}"#,
+    );
+    write(
+        "event.json",
+        r#"{"specversion": "1.0", "id": "1", "source": "/s", "type": "order.created", "data": {"id": 7, "who": "\u001b[31mx"}}"#,
+    );
+    write(
+        "no-id.json",
+        "{\n  \"specversion\": \"1.0\",\n  \"id\": 1, \"source\": \"/s\", \"type\": \"a\"\n}",
+    );
+    let preview = |event: &str, more: &[&str]| {
+        let (rule, event) = (path(&dir, "orders.json"), path(&dir, event));
+        let mut args = vec!["rule", "preview", &rule, "--event", &event];
+        args.extend(more);
+        run(&args)
+    };
+    let both = preview("event.json", &[]);
+    check(&both, 3, "billing: PUT https://b.example/o/7", "");
+    check(&both, 3, r#"{ "by": "orders" }"#, "");
+    check(&both, 3, "audit: a dead letter (not_transformed)", "");
+    check(&both, 3, "the header `x-who`", "");
+    let one = preview("event.json", &["--target", "billing", "--output", "json"]);
+    check(&one, 0, r#""url":"https://b.example/o/7""#, "");
+    check(
+        &preview("event.json", &["--target", "x"]),
+        3,
+        "",
+        "billing, audit",
+    );
+    let bad = preview("no-id.json", &[]);
+    check(&bad, 5, "", "no-id.json:3:9");
+    check(&bad, 5, "", "3 |   \"id\": 1");
 }
 
 #[test]

@@ -103,6 +103,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "client",
             "app",
             "config",
+            "delivery",
             "telemetry",
             "event",
             "pattern",

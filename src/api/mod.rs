@@ -17,6 +17,7 @@ mod scheduled;
 mod secrets;
 mod server;
 mod targets;
+mod transforms;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -163,6 +164,7 @@ pub fn routes(api: Arc<Api>) -> Router {
             delete(secrets::delete_version),
         )
         .route("/v1/patterns/test", post(patterns::test))
+        .route("/v1/transforms/preview", post(transforms::preview))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -2,12 +2,13 @@
 
 mod apply;
 mod explain;
+mod preview;
 
 use super::connect::BusArgs;
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, OutputArgs, line};
 
-/// List, get, apply, delete, test and explain rules.
+/// List, get, apply, delete, test, explain and preview rules.
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -23,6 +24,7 @@ enum Command {
     Delete(DeleteArgs),
     Test(explain::Args),
     Explain(explain::ExplainArgs),
+    Preview(preview::Args),
 }
 
 const LIST_EXAMPLES: &str = "\
@@ -80,6 +82,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Delete(args) => delete(args).await,
         Command::Test(args) => explain::test(args),
         Command::Explain(args) => explain::explain(args),
+        Command::Preview(args) => preview::run(args),
     }
 }
 

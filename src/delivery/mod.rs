@@ -14,6 +14,7 @@ mod inbox;
 mod lane;
 mod next_step;
 mod pace;
+mod preview;
 mod progress;
 mod reply;
 mod resolver;
@@ -38,6 +39,7 @@ use tracing::{error, warn};
 pub use self::breaker::BreakerState;
 pub use self::client::{TargetService, http_client};
 pub use self::next_step::{Health, NextStep, Outcome, next_step};
+pub use self::preview::{Preview, preview};
 pub use self::status::{LaneStatus, Names};
 
 use self::attempt::Sender;

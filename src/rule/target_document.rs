@@ -10,7 +10,7 @@ use super::dead_letter::{self, DeadLetterPolicy, DeadLetterPush};
 use super::duration::{self, format_duration};
 use super::headers::{self, Headers};
 use super::parameter;
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::rate_limit::{self, RateLimit};
 use super::reader::{Node, Shape, list, nearest, short};
 use super::reply::{self, ReplyTo};
@@ -128,6 +128,28 @@ pub struct TargetDocument {
 }
 
 impl TargetDocument {
+    /// Reads one target by itself; all problems at once.
+    pub fn parse(text: &str) -> Result<TargetDocument, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let document = Node::document(text, &mut problems)
+            .and_then(|node| TargetDocument::read(&node, &mut problems));
+        let document = problems.settle(document)?;
+        match document.unfilled() {
+            Some(detail) => Err(vec![Problem {
+                pointer: "/url".to_owned(),
+                detail,
+                offset: None,
+            }]),
+            None => Ok(document),
+        }
+    }
+
+    /// The target as it would be in a rule that is not there.
+    #[must_use]
+    pub fn for_preview(self, bus: &BusName, rule: &RuleName) -> Target {
+        self.into_target(bus, rule, TargetId(0))
+    }
+
     pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<TargetDocument> {
         let object = node.object(&TARGET, problems)?;
         // Every field is looked at before any missing one ends the reading.

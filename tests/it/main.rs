@@ -16,6 +16,7 @@ mod hostile;
 mod limits;
 mod pace;
 mod patterns;
+mod previews;
 mod publish;
 mod replies;
 mod requests;

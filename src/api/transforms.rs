@@ -1,0 +1,116 @@
+//! Shows what a target would be sent for an event, without a rule and without sending.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Api, Problem, extract};
+use crate::delivery;
+use crate::event::{self, Event};
+use crate::limits;
+use crate::log::{BusName, DeadLetterReason, RuleName};
+use crate::rule::TargetDocument;
+
+/// `{"transform": …, "event": …}`, or a whole target in the place of the transform.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    transform: Option<Box<RawValue>>,
+    target: Option<Box<RawValue>>,
+    event: Box<RawValue>,
+    /// The names that a template may show.
+    bus: Option<BusName>,
+    rule: Option<RuleName>,
+}
+
+/// An event that cannot be sent so.
+#[derive(Debug, Serialize)]
+struct NotSent {
+    sent: bool,
+    reason: &'static str,
+    error: String,
+}
+
+/// `POST /v1/transforms/preview`
+pub(super) async fn preview(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Problem> {
+    let question: Question = extract::json(&api, body, limits::BODY_BYTES).await?;
+    let document = question.target()?;
+    let event = read_event(&question.event)?;
+    let bus = question.bus.unwrap_or_else(BusName::default_bus);
+    let rule = question
+        .rule
+        .unwrap_or_else(|| RuleName::new("preview").expect("a valid name"));
+    let target = document.for_preview(&bus, &rule);
+    Ok(
+        match delivery::preview(&target, event, api.delivery.now()) {
+            Ok(preview) => Json(preview).into_response(),
+            Err(error) => Json(NotSent {
+                sent: false,
+                reason: DeadLetterReason::NotTransformed.as_str(),
+                error,
+            })
+            .into_response(),
+        },
+    )
+}
+
+impl Question {
+    /// The target that is meant; of a transform alone, one that has nothing else.
+    fn target(&self) -> Result<TargetDocument, Problem> {
+        let (text, prefix) = match (&self.transform, &self.target) {
+            (Some(transform), None) => {
+                let text = format!(
+                    r#"{{"id":"preview","url":"http://target.invalid/","transform":{transform}}}"#
+                );
+                (text, "")
+            }
+            (None, Some(target)) => (target.get().to_owned(), "/target"),
+            _ => {
+                return Err(Problem::invalid(
+                    "Nothing to preview",
+                    "Give `transform`, or `target` with all its settings, and `event`.",
+                    [(
+                        String::new(),
+                        "needs `transform` or `target`, one of the two".to_owned(),
+                    )],
+                ));
+            }
+        };
+        TargetDocument::parse(&text).map_err(|problems| {
+            let places = problems
+                .into_iter()
+                .map(|problem| (format!("{prefix}{}", problem.pointer), problem.detail));
+            Problem::invalid(
+                "Not a valid target",
+                "It was not tried; mend what `errors` lists.",
+                places,
+            )
+        })
+    }
+}
+
+fn read_event(text: &RawValue) -> Result<Event, Problem> {
+    let structured = HeaderValue::from_static("application/cloudevents+json");
+    let headers = [(CONTENT_TYPE, structured)].into_iter().collect();
+    let received = event::decode(&headers, text.get().to_owned().into());
+    received
+        .map_err(|error| (error.pointer().unwrap_or_default().to_owned(), error.reason))
+        .and_then(|received| {
+            let event = received.events.into_iter().next();
+            event.ok_or_else(|| (String::new(), "there is no event".to_owned()))
+        })
+        .map_err(|(pointer, reason)| {
+            Problem::invalid(
+                "Not an event",
+                "The event must be a CloudEvent in the JSON event format.",
+                [(format!("/event{pointer}"), reason)],
+            )
+        })
+}

@@ -370,3 +370,35 @@ pub const TRANSFORM_PATHS: usize = 100;
 
 /// Largest result of a transform, in bytes: room for the largest event written out whole.
 pub const TRANSFORM_RESULT_BYTES: usize = 2 * EVENT_BYTES;
+
+/// Longest user name, client id, scope or audience of a target's `auth`, in bytes: they travel in
+/// headers, of which receivers take 8 KiB in all.
+pub const AUTH_TEXT_BYTES: usize = 1024;
+
+/// Tokens of token servers that are kept: one for each client and scope of the rules' targets. Of
+/// more than this, those that were used longest ago are forgotten, and fetched again.
+pub const TOKENS: usize = 10_000;
+
+/// Time for a token server to answer: deliveries of its targets wait meanwhile, and no others.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest answer of a token server, in bytes: a token has to fit into a header of 8 KiB, and a few
+/// more of another kind may stand beside it.
+pub const TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
+
+/// How long before its end a token is renewed, or a quarter of its lifetime if that is less: time
+/// for a few tries at a server that fails.
+pub const TOKEN_AHEAD: Duration = Duration::from_secs(60);
+
+/// How long a token holds whose server does not say: short, since a target refuses it afterwards.
+pub const TOKEN_LIFETIME_DEFAULT: Duration = Duration::from_secs(5 * 60);
+
+/// Longest time that a token is used: what was revoked must not go on for weeks.
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long after a refused token was replaced the new one is not: a target that refuses all tokens
+/// must not have one fetched for every delivery.
+pub const TOKEN_REJECTED_REST: Duration = Duration::from_secs(10);
+
+/// Longest wait of a delivery that cannot be prepared, such as for want of a secret.
+pub const NOT_PREPARED_WAIT_MAX: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{RETRY_AFTER, USER_AGENT};
@@ -11,6 +12,7 @@ use siphasher::sip::SipHasher13;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+use super::auth::Credentials;
 use super::client::{self, TargetService};
 use super::draft::Draft;
 use super::encode;
@@ -22,10 +24,10 @@ use super::transformed::transformed;
 use crate::clock::{Clock, Timestamp};
 use crate::limits;
 use crate::log::{BusName, Log, LoggedEvent, Sequence};
-use crate::rule::{Mode, Rules, Target};
+use crate::rule::{Auth, Mode, Rules, Target};
 use crate::secret::Secrets;
 
-const AGENT: HeaderValue =
+pub(super) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("Eventyard/", env!("CARGO_PKG_VERSION")));
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -40,6 +42,7 @@ pub(crate) struct Sender {
     pub(crate) service: TargetService,
     pub(crate) secrets: Secrets,
     pub(crate) signer: Arc<Signer>,
+    pub(crate) credentials: Arc<Credentials>,
 }
 
 /// A delivery that an attempt is asked for.
@@ -126,6 +129,10 @@ impl Sender {
         draft: Draft,
         cause: Option<&Arc<LoggedEvent>>,
     ) -> Outcome {
+        let mut shown = match self.credentials.of(target, &self.service).await {
+            Ok(shown) => shown,
+            Err(outcome) => return outcome,
+        };
         let now = self.clock.now();
         let Draft {
             method,
@@ -154,13 +161,30 @@ impl Sender {
         let mut request = reqwest::Request::new(method, url);
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body.into());
-        let (outcome, answer) = self.exchange(request, target).await;
-        match (cause, answer) {
-            (Some(cause), Some(answer)) => {
-                self.reply(target, cause, webhook_id, answer, outcome).await
+        let again = shown.may_be_renewed().then(|| request.try_clone());
+        shown.put_on(&mut request);
+        let (mut outcome, mut answer) = self.exchange(request, target).await;
+        if let (Some(401), Some(mut request)) = (outcome.status(), again.flatten()) {
+            let renewed = self.credentials.renewed(target, &shown, &self.service);
+            match renewed.await {
+                Some(Ok(newer)) => {
+                    shown = newer;
+                    shown.put_on(&mut request);
+                    (outcome, answer) = self.exchange(request, target).await;
+                }
+                // What the target refused was the token, and there is no other one just now.
+                Some(Err(outcome)) => return outcome,
+                None => {}
             }
-            _ => outcome,
         }
+        if let (Some(cause), Some(answer)) = (cause, answer) {
+            outcome = self.reply(target, cause, webhook_id, answer, outcome).await;
+        }
+        shown.hide_in(&mut outcome);
+        if let Some(text) = outcome.text_mut() {
+            client::cut(text);
+        }
+        outcome
     }
 
     /// Publishes a reply; what then becomes of the delivery.
@@ -279,7 +303,7 @@ impl Sender {
         Outcome::Answered {
             status,
             retry_after,
-            body: lossy(&kept),
+            body: String::from_utf8_lossy(&kept).into_owned(),
         }
     }
 }
@@ -293,15 +317,16 @@ struct Answer {
 
 const NOT_KEPT: &str = "the event is no longer in the log";
 
-async fn within<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
-    tokio::time::timeout_at(deadline, future).await.ok()
+/// The longest that an attempt takes: a token that the target refuses is replaced once.
+pub(crate) fn longest(target: &Target) -> Duration {
+    match target.auth {
+        Some(Auth::OAuth2(_)) => (target.timeout + limits::TOKEN_TIMEOUT) * 2,
+        _ => target.timeout,
+    }
 }
 
-/// Text of at most [`limits::RESPONSE_KEPT_BYTES`]; replacement characters may lengthen it.
-fn lossy(bytes: &[u8]) -> String {
-    let mut text = String::from_utf8_lossy(bytes).into_owned();
-    client::cut(&mut text);
-    text
+async fn within<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    tokio::time::timeout_at(deadline, future).await.ok()
 }
 
 /// The same for every attempt of a delivery, different for every two deliveries, also of two buses

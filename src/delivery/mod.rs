@@ -4,6 +4,7 @@
 //! ([`attempt`]); what follows it is decided in [`next_step`].
 
 mod attempt;
+mod auth;
 mod breaker;
 mod client;
 pub mod dead_letter;
@@ -43,6 +44,7 @@ pub use self::preview::{Preview, preview};
 pub use self::status::{LaneStatus, Names};
 
 use self::attempt::Sender;
+use self::auth::Credentials;
 use self::inbox::{Fresh, Offer};
 use self::lane::{Handle, Hub, Lane, Settings};
 use self::progress::Progress;
@@ -84,10 +86,11 @@ impl Delivery {
         let targets = log.targets_with_state()?;
         let sender = Sender {
             log,
-            clock,
             rules: rules.clone(),
             service,
+            credentials: Arc::new(Credentials::new(secrets.clone(), clock.clone())),
             secrets,
+            clock,
             signer: Arc::default(),
         };
         let delivery = Delivery(Arc::new(Inner {
@@ -111,6 +114,7 @@ impl Delivery {
         }
         let tasks = &delivery.0.tasks;
         tasks.spawn(delivery.clone().follow_rules());
+        tasks.spawn(delivery.clone().follow_secrets());
         tasks.spawn(delivery.clone().write_checkpoints(checkpoint));
         tasks.spawn(delivery.clone().expire_letters());
         tasks.spawn(delivery.clone().push_letters());
@@ -296,6 +300,24 @@ impl Delivery {
             let lanes: Vec<Arc<Handle>> = self.0.lanes.read().values().cloned().collect();
             for lane in lanes {
                 self.refresh(&lane);
+            }
+        }
+    }
+
+    /// Deliveries that wait for a secret are tried again once one is set.
+    async fn follow_secrets(self) {
+        let mut changes = self.0.hub.sender.secrets.changes();
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+            for lane in self.0.lanes.read().values() {
+                lane.secrets_changed();
             }
         }
     }

@@ -28,8 +28,8 @@ pub enum Outcome {
     AddressRefused(String),
     /// The log could not give the event just now; nothing was sent.
     NotRead(String),
-    /// The request could not be made as its target wants it, such as for want of a secret; nothing
-    /// was sent.
+    /// The request could not be made as its target wants it, for want of a secret or of a token;
+    /// nothing was sent that the target took.
     NotPrepared(String),
     /// The target's transform cannot be applied to the event; nothing was sent.
     NotTransformed(String),
@@ -70,6 +70,7 @@ impl Outcome {
             Outcome::Expired
                 | Outcome::Unreadable(_)
                 | Outcome::AddressRefused(_)
+                | Outcome::NotPrepared(_)
                 | Outcome::NotTransformed(_)
         )
     }
@@ -126,6 +127,23 @@ impl Outcome {
             Outcome::Expired => None,
         }
     }
+
+    /// The same text, to be changed.
+    pub(crate) fn text_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Outcome::Answered { body: text, .. }
+            | Outcome::ReplyNotStored { error: text, .. }
+            | Outcome::ReplyLoops { error: text, .. }
+            | Outcome::TimedOut(text)
+            | Outcome::Failed(text)
+            | Outcome::AddressRefused(text)
+            | Outcome::NotRead(text)
+            | Outcome::NotPrepared(text)
+            | Outcome::NotTransformed(text)
+            | Outcome::Unreadable(text) => Some(text),
+            Outcome::Expired => None,
+        }
+    }
 }
 
 enum Verdict {
@@ -173,7 +191,15 @@ pub fn next_step(
                 }
             }
         },
-        Outcome::TimedOut(_) | Outcome::Failed(_) | Outcome::NotPrepared(_) => {}
+        Outcome::TimedOut(_) | Outcome::Failed(_) => {}
+        // No attempt was used up, so that only its age ends it.
+        Outcome::NotPrepared(_) => {
+            return in_time(
+                now.plus(preparing(policy, since, now, random)),
+                since,
+                policy,
+            );
+        }
         Outcome::ReplyNotStored { .. } => {}
         Outcome::ReplyLoops { .. } => {
             return NextStep::DeadLetter(DeadLetterReason::ReplyLoop);
@@ -196,20 +222,38 @@ pub fn next_step(
     if let Some(asked) = asked {
         due = due.max(asked.min(now.plus(limits::RETRY_AFTER_MAX)));
     }
+    in_time(due, since, policy)
+}
+
+/// The retry, unless the delivery is too old by then.
+fn in_time(due: Timestamp, since: Timestamp, policy: &RetryPolicy) -> NextStep {
     if due > since.plus(policy.max_age) {
         return NextStep::DeadLetter(DeadLetterReason::TooOld);
     }
     NextStep::RetryAt(due)
 }
 
-/// The wait after the `attempts`-th attempt: exponential with full jitter. A tenth of the first
-/// bound is its floor, so that an unlucky draw of zero is never a hot loop.
+/// The wait after the `attempts`-th attempt: exponential with full jitter.
 fn back_off(policy: &RetryPolicy, attempts: u32, random: f64) -> Duration {
     let doublings = attempts.saturating_sub(1).min(31);
     let bound = policy
         .initial_delay
         .saturating_mul(1 << doublings)
         .min(policy.max_delay);
+    wait(policy, bound, random)
+}
+
+/// The wait of a delivery that cannot be prepared. There are no attempts to count; its age, which
+/// each such wait about doubles, makes it exponential.
+fn preparing(policy: &RetryPolicy, since: Timestamp, now: Timestamp, random: f64) -> Duration {
+    let most = policy.max_delay.min(limits::NOT_PREPARED_WAIT_MAX);
+    let bound = now.since(since).max(policy.initial_delay).min(most);
+    wait(policy, bound, random)
+}
+
+/// A part of `bound` by chance. A tenth of the policy's first bound is the floor, so that an unlucky
+/// draw of zero is never a hot loop.
+fn wait(policy: &RetryPolicy, bound: Duration, random: f64) -> Duration {
     let floor = (policy.initial_delay / 10)
         .max(Duration::from_millis(1))
         .min(policy.max_delay.max(Duration::from_millis(1)));
@@ -306,6 +350,26 @@ mod tests {
             let step = next_step(&outcome, attempts, NOW, &policy(), NOW, 0.5);
             assert_eq!(step, expected, "{outcome:?} after {attempts}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_prepared_uses_up_no_attempts_and_waits_longer_with_its_age() {
+        let outcome = Outcome::NotPrepared("no secret".to_owned());
+        assert!(!outcome.is_attempt());
+        for (age, attempts, millis) in [
+            (0, 0, 1_000),
+            (1_500, 0, 1_500),
+            (20_000, 3, 20_000),
+            (20_000, 99, 20_000),
+            (500_000, 0, 60_000),
+        ] {
+            let since = NOW.minus(Duration::from_millis(age));
+            let step = next_step(&outcome, attempts, since, &policy(), NOW, 0.5);
+            assert_eq!(step, in_millis(millis), "{age}");
+        }
+        let since = NOW.minus(Duration::from_secs(3_599));
+        let step = next_step(&outcome, 0, since, &policy(), NOW, 0.5);
+        assert_eq!(step, DeadLetter(DeadLetterReason::TooOld));
     }
 
     #[test]

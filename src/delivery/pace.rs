@@ -18,7 +18,23 @@ pub(crate) struct Pace {
     even: Instant,
     /// The target asked not to be sent anything before.
     hold: Option<Instant>,
+    /// Requests cannot be prepared.
+    lack: Option<Lack>,
 }
+
+/// A secret or a token that all requests of the target need is not to be had.
+#[derive(Debug)]
+struct Lack {
+    why: String,
+    until: Instant,
+    wait: Duration,
+    /// One request has been tried since.
+    tried: bool,
+}
+
+/// How long a target rests whose requests cannot be prepared, at first.
+const LACK_WAIT: Duration = Duration::from_secs(1);
+const LACK_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What a lane waits for although it may make attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +42,14 @@ pub(crate) enum Wait {
     RateLimit(Instant),
     /// The target answered 429 with `Retry-After`.
     RetryAfter(Instant),
+    /// What requests prove themselves with is not there.
+    Credentials(Instant),
 }
 
 impl Wait {
     pub(crate) fn until(self) -> Instant {
         match self {
-            Wait::RateLimit(at) | Wait::RetryAfter(at) => at,
+            Wait::RateLimit(at) | Wait::RetryAfter(at) | Wait::Credentials(at) => at,
         }
     }
 }
@@ -42,6 +60,7 @@ impl Pace {
             rate,
             even: now,
             hold: None,
+            lack: None,
         }
     }
 
@@ -52,6 +71,11 @@ impl Pace {
         {
             return Some(Wait::RetryAfter(until));
         }
+        if let Some(lack) = &self.lack
+            && now < lack.until
+        {
+            return Some(Wait::Credentials(lack.until));
+        }
         self.rate?;
         let due = self.even.checked_sub(limits::RATE_AHEAD)?;
         (now < due).then_some(Wait::RateLimit(due))
@@ -59,13 +83,18 @@ impl Pace {
 
     /// Whether requests are spread at all.
     pub(crate) fn is_bound(&self, now: Instant) -> bool {
-        self.rate.is_some() || self.hold.is_some_and(|until| now < until)
+        self.rate.is_some() || self.lack.is_some() || self.hold.is_some_and(|until| now < until)
     }
 
     /// A request goes out.
     pub(crate) fn took(&mut self, now: Instant) {
         if let Some(rate) = &self.rate {
             self.even = self.even.max(now) + rate.interval();
+        }
+        if let Some(lack) = &mut self.lack {
+            // One is enough to find out whether the next would fare better.
+            lack.tried = true;
+            lack.until = now + lack.wait;
         }
     }
 
@@ -95,9 +124,36 @@ impl Pace {
         self.hold = Some(self.hold.map_or(until, |hold| hold.max(until)));
     }
 
+    /// A request could not be prepared: neither could the others that wait. What was under way at
+    /// the same time says it again and changes nothing.
+    pub(crate) fn lacks(&mut self, why: &str, now: Instant) {
+        let wait = match &self.lack {
+            None => LACK_WAIT,
+            Some(lack) if lack.tried => (lack.wait * 2).min(LACK_WAIT_MAX),
+            Some(_) => return,
+        };
+        self.lack = Some(Lack {
+            why: why.to_owned(),
+            until: now + wait,
+            wait,
+            tried: false,
+        });
+    }
+
+    /// What requests lack.
+    pub(crate) fn lack(&self) -> Option<&str> {
+        self.lack.as_ref().map(|lack| lack.why.as_str())
+    }
+
+    /// A request was prepared, or may be by now.
+    pub(crate) fn lacks_nothing(&mut self) {
+        self.lack = None;
+    }
+
     /// Forgets what the target asked for: somebody changed it, or resumed it.
     pub(crate) fn let_go(&mut self) {
         self.hold = None;
+        self.lack = None;
     }
 }
 
@@ -195,6 +251,32 @@ mod tests {
         pace.hold(Duration::from_secs(1 << 40), now);
         assert_eq!(pace.wait(now + limits::RETRY_AFTER_MAX), None);
         pace.hold(Duration::from_secs(30), now);
+        pace.let_go();
+        assert_eq!(pace.wait(now), None);
+    }
+
+    #[test]
+    fn one_request_at_a_time_finds_out_whether_credentials_are_there() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(None, now);
+        pace.lacks("no secret", now);
+        pace.lacks("no secret", now);
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let until = pace.wait(now).unwrap();
+            assert!(matches!(until, Wait::Credentials(_)));
+            waits.push((until.until() - now).as_secs());
+            now = until.until();
+            assert_eq!(burst(&mut pace, now), 1);
+            pace.lacks("no secret", now);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
+        assert_eq!(pace.lack(), Some("no secret"));
+        pace.lacks_nothing();
+        assert_eq!(burst(&mut pace, now), 10_000);
+        pace.lacks("no secret", now);
+        let soon = Wait::Credentials(now + LACK_WAIT);
+        assert_eq!(pace.wait(now), Some(soon), "it begins anew");
         pace.let_go();
         assert_eq!(pace.wait(now), None);
     }

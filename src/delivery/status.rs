@@ -30,7 +30,8 @@ pub struct LaneStatus {
     pub removed: bool,
     pub breaker: BreakerState,
     /// What deliveries wait for although the breaker is closed: `rate_limit`, or `retry_after` when
-    /// the target answered 429 and said when to come back.
+    /// the target answered 429 and said when to come back, or `credentials` when a secret or token
+    /// is not to be had.
     pub throttled_by: Option<&'static str>,
     /// Attempts at once that the target is found to bear, up to its `concurrency`; 0 before the
     /// first one.
@@ -133,6 +134,7 @@ impl Counters {
             None => 0,
             Some(Wait::RateLimit(_)) => 1,
             Some(Wait::RetryAfter(_)) => 2,
+            Some(Wait::Credentials(_)) => 3,
         };
         self.throttle.store(code, Ordering::Relaxed);
     }
@@ -155,7 +157,8 @@ impl Counters {
             throttled_by: match self.throttle.load(Ordering::Relaxed) {
                 0 => None,
                 1 => Some("rate_limit"),
-                _ => Some("retry_after"),
+                2 => Some("retry_after"),
+                _ => Some("credentials"),
             },
             concurrency: get(&self.concurrency),
             failures: get(&self.failures),

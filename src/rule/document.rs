@@ -27,7 +27,7 @@ pub(super) const RULE: Shape = Shape {
         "schedule",
         "targets",
     ],
-    later: &["ordering_key", "auth", "validation"],
+    later: &["ordering_key", "validation"],
     elsewhere: &[
         ("id", "into an element of `targets`"),
         ("url", "into an element of `targets`"),
@@ -43,6 +43,7 @@ pub(super) const RULE: Shape = Shape {
         ("batch", "into an element of `targets`"),
         ("transform", "into an element of `targets`"),
         ("signing", "into an element of `targets`"),
+        ("auth", "into an element of `targets`"),
         ("dead_letter", "into an element of `targets`"),
         ("reply", "into an element of `targets`"),
         ("jsonpath", "into `filter`"),

@@ -45,6 +45,20 @@ const FORBIDDEN_PREFIXES: [(&str, &str); 2] = [
     ),
 ];
 
+/// Whether a rule may set a header of this name; `Err` says why not.
+pub(super) fn check_name(text: &str) -> Result<HeaderName, String> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
+        format!(
+            "{:?} is no header name: it takes letters, digits and `-`",
+            short(text)
+        )
+    })?;
+    match forbidden(&name) {
+        Some(reason) => Err(format!("`{name}` cannot be set by a rule: {reason}")),
+        None => Ok(name),
+    }
+}
+
 fn forbidden(name: &HeaderName) -> Option<&'static str> {
     let exact = FORBIDDEN.iter().find(|(other, _)| name == *other);
     let prefix = FORBIDDEN_PREFIXES
@@ -110,17 +124,13 @@ pub(super) fn read(node: &Node<'_>, bare_result: bool, problems: &mut Problems) 
     for (text, value) in node.members(wanted, problems)? {
         let offset = value.key_offset(&text);
         let mut refuse = |detail: String| problems.add(&value.pointer, offset, detail);
-        let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-            refuse(format!(
-                "{:?} is no header name: it takes letters, digits and `-`",
-                short(&text)
-            ));
-            continue;
+        let name = match check_name(&text) {
+            Ok(name) => name,
+            Err(detail) => {
+                refuse(detail);
+                continue;
+            }
         };
-        if let Some(reason) = forbidden(&name) {
-            refuse(format!("`{name}` cannot be set by a rule: {reason}"));
-            continue;
-        }
         if headers.has(&name) {
             refuse(format!("`{name}` is given twice; keep one of the two"));
             continue;
@@ -164,7 +174,7 @@ pub(super) fn read(node: &Node<'_>, bare_result: bool, problems: &mut Problems) 
 }
 
 impl Headers {
-    fn has(&self, name: &HeaderName) -> bool {
+    pub(super) fn has(&self, name: &HeaderName) -> bool {
         self.constant.contains_key(name)
             || self.from_event.iter().any(|(known, _)| known == name)
             || (name == CONTENT_TYPE && self.content_type.is_some())

@@ -4,6 +4,7 @@
 //! document with its name and its targets' ids is a [`Rule`]; all rules of one moment are a
 //! [`RuleSet`]; [`Rules`] journals every change before the next set goes live.
 
+mod auth;
 mod bounded;
 mod bus;
 mod change;
@@ -46,6 +47,7 @@ mod transform;
 mod url_path;
 mod watch;
 
+pub use auth::{Auth, ClientAuth, KeyPlace, OAuth2};
 pub use bus::{Bus, BusDocument};
 pub use change::{Change, Expected, IfMatch, Outcome, PutOutcome, RuleError};
 pub use dead_letter::{DeadLetterPolicy, DeadLetterPush};
@@ -61,6 +63,7 @@ pub use reply::ReplyTo;
 pub use request::{FilledShape, RequestShape};
 pub use rules::Rules;
 pub use schedule::RuleSchedule;
+pub use secret_ref::SecretRef;
 pub use set::{FilterExplanation, Rule, RuleExplanation, RuleSet};
 pub use signing::Signing;
 pub use size::{SizeError, format_size, parse_size};

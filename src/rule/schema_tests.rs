@@ -45,6 +45,13 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, "/$defs/dead_letter", &dead_letter::DEAD_LETTER);
     same_fields(&rule, "/$defs/target/properties/signing", &signing::SIGNING);
     same_fields(&rule, "/$defs/fromEvent", &parameter::PARAMETER);
+    same_fields(&rule, "/$defs/secret", &secret_ref::SECRET);
+    let at = "/$defs/target/properties/auth";
+    same_fields(&rule, at, &auth::AUTH);
+    let at = |way| format!("/$defs/target/properties/auth/properties/{way}");
+    same_fields(&rule, &at("basic"), &auth::BASIC);
+    same_fields(&rule, &at("api_key"), &auth::API_KEY);
+    same_fields(&rule, &at("oauth2"), &auth::OAUTH2);
     let at = "/$defs/target/properties/transform";
     same_fields(&rule, at, &transform::TRANSFORM);
     let bus = schema("bus");
@@ -215,6 +222,28 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("signing", json!({"secret": "a b"})),
         target("signing", json!({})),
         target("signing", json!("whsec_x")),
+        target("auth", json!({})),
+        target("auth", json!({"bearer": {"secret": "a"}})),
+        target("auth", json!({"bearer": "a"})),
+        target("auth", json!({"bearer": {"secret": "a"}, "basic": {"username": "u", "password": {"secret": "a"}}})),
+        target("auth", json!({"basic": {"username": "", "password": {"secret": "a"}}})),
+        target("auth", json!({"basic": {"username": "a:b", "password": {"secret": "a"}}})),
+        target("auth", json!({"basic": {"username": "a\nb", "password": {"secret": "a"}}})),
+        target("auth", json!({"basic": {"username": "x".repeat(1025), "password": {"secret": "a"}}})),
+        target("auth", json!({"api_key": {"in": "header", "name": "x-key", "value": {"secret": "a"}}})),
+        target("auth", json!({"api_key": {"in": "header", "name": "x key", "value": {"secret": "a"}}})),
+        target("auth", json!({"api_key": {"in": "header", "name": "CE-id", "value": {"secret": "a"}}})),
+        target("auth", json!({"api_key": {"in": "header", "name": "Content-Type", "value": {"secret": "a"}}})),
+        target("auth", json!({"api_key": {"in": "query", "name": "x key", "value": {"secret": "a"}}})),
+        target("auth", json!({"api_key": {"in": "query", "name": "", "value": {"secret": "a"}}})),
+        target("auth", json!({"api_key": {"in": "body", "name": "a", "value": {"secret": "a"}}})),
+        target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "c", "client_secret": {"secret": "a"}}})),
+        target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "c", "client_secret": {"secret": "a"}, "scope": "s", "audience": "a", "client_auth": "body"}})),
+        target("auth", json!({"oauth2": {"token_url": "t", "client_id": "c", "client_secret": {"secret": "a"}}})),
+        target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "", "client_secret": {"secret": "a"}}})),
+        target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "c", "client_secret": {"secret": "a"}, "scope": ""}})),
+        target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "c", "client_secret": {"secret": "a"}, "client_auth": "x"}})),
+        target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "c"}})),
         target("transform", json!({"input": null})),
         target("transform", json!({"input_path": "$.data"})),
         target("transform", json!({"input_path": "data"})),

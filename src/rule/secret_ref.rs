@@ -1,8 +1,16 @@
 //! References to secrets: `{"secret": "name"}` stands where a value must not.
 
+use serde::Serialize;
+
 use super::problem::Problems;
 use super::reader::{Node, Shape};
 use crate::secret::SecretName;
+
+/// A secret by its name; serializes as it is written, `{"secret": "name"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct SecretRef {
+    pub secret: SecretName,
+}
 
 pub(super) const SECRET: Shape = Shape {
     what: "a secret",
@@ -11,9 +19,8 @@ pub(super) const SECRET: Shape = Shape {
     elsewhere: &[],
 };
 
-#[expect(dead_code, reason = "auth and tls, which come next, read it")]
 /// Reads `{"secret": "name"}`; the value itself is refused and not repeated.
-pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<SecretName> {
+pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<SecretRef> {
     if node.raw().starts_with('"') {
         node.problem(
             problems,
@@ -24,7 +31,7 @@ pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<SecretNam
     let object = node.object(&SECRET, problems)?;
     let example = r#"the name of a secret, such as {"secret": "billing-key"}"#;
     let field = object.required("secret", example, problems)?;
-    name(field, problems)
+    name(field, problems).map(|secret| SecretRef { secret })
 }
 
 /// Reads the name that stands under `secret`.

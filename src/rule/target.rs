@@ -6,6 +6,7 @@ use http::HeaderMap;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::auth::Auth;
 use super::dead_letter::DeadLetterPolicy;
 use super::duration::{self, format_duration};
 use super::rate_limit::RateLimit;
@@ -91,7 +92,8 @@ impl Serialize for BatchPolicy {
 impl Target {
     /// Every secret that its deliveries need.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
-        self.signing.iter().flat_map(|signing| &signing.secrets)
+        let signing = self.signing.iter().flat_map(|signing| &signing.secrets);
+        signing.chain(self.auth.iter().map(Auth::secret))
     }
 
     /// The receiver of its dead letters at `url`. What is meant for the target alone, such as its
@@ -120,6 +122,7 @@ impl Target {
             batch_wait: self.batch_wait,
             transform: None,
             signing: None,
+            auth: None,
             dead_letter: DeadLetterPolicy::default(),
             reply: None,
         }
@@ -155,6 +158,8 @@ pub struct Target {
     pub transform: Option<Transform>,
     /// What signs the deliveries; unsigned when `None`.
     pub signing: Option<Signing>,
+    /// What lets the deliveries in; nothing when `None`.
+    pub auth: Option<Auth>,
     pub dead_letter: DeadLetterPolicy,
     /// Where a CloudEvent that it answers with is published.
     pub reply: Option<ReplyTo>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde::Serialize;
 
+use super::auth::{self, Auth};
 use super::bounded::{read_duration, read_size};
 use super::dead_letter::{self, DeadLetterPolicy, DeadLetterPush};
 use super::duration::{self, format_duration};
@@ -41,10 +42,11 @@ pub(super) const TARGET: Shape = Shape {
         "batch",
         "transform",
         "signing",
+        "auth",
         "dead_letter",
         "reply",
     ],
-    later: &["ordering_key", "auth", "validation"],
+    later: &["ordering_key", "validation"],
     elsewhere: &[
         ("max_attempts", "into `retry`"),
         ("max_age", "into `retry`"),
@@ -122,6 +124,8 @@ pub struct TargetDocument {
     pub transform: Option<TransformDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing: Option<Signing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     pub dead_letter: DeadLetterPolicy,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<ReplyTo>,
@@ -236,6 +240,21 @@ impl TargetDocument {
             Some(node) => Some(signing::read(node, problems)?),
             None => None,
         };
+        let auth = match object.field("auth") {
+            Some(node) => auth::read(node, problems).map(|auth| {
+                let url = url.as_ref().map(|(_, (_, url))| url);
+                auth::check(
+                    &auth,
+                    node,
+                    headers.as_ref(),
+                    query.as_deref(),
+                    url,
+                    problems,
+                );
+                Some(auth)
+            }),
+            None => Some(None),
+        };
         let dead_letter = match object.field("dead_letter") {
             Some(node) => dead_letter::read(node, problems),
             None => Some(DeadLetterPolicy::default()),
@@ -280,6 +299,7 @@ impl TargetDocument {
             batch,
             transform: transform?,
             signing,
+            auth: auth?,
             dead_letter: dead_letter?,
             reply: reply?,
         })
@@ -291,7 +311,12 @@ impl TargetDocument {
             Some(DeadLetterPush::Url(url)) => Some(("dead_letter/url", url)),
             _ => None,
         };
-        [("url", &self.url)].into_iter().chain(letters)
+        let tokens = self.auth.as_ref().and_then(Auth::url);
+        let tokens = tokens.map(|url| ("auth/oauth2/token_url", url));
+        [("url", &self.url)]
+            .into_iter()
+            .chain(tokens)
+            .chain(letters)
     }
 
     /// What would have been refused but for rules that were taken before placeholders were known.
@@ -329,6 +354,7 @@ impl TargetDocument {
             batch_wait: batch.max_wait,
             transform: self.transform.and_then(|document| document.transform),
             signing: self.signing,
+            auth: self.auth,
             dead_letter: self.dead_letter,
             reply: self.reply,
         }

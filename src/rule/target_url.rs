@@ -34,7 +34,7 @@ pub(super) fn check_url(text: &str) -> Result<reqwest::Url, String> {
     let url = reqwest::Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
-            "holds a user or password, which would show in lists and logs; send it in `headers`"
+            "holds a user or password, which would show in lists and logs; name it in `auth`"
                 .to_owned(),
         );
     }

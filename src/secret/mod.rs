@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 pub use self::key::KeySource;
 pub use self::name::{SecretName, SecretNameError};
@@ -88,6 +89,7 @@ struct Shared {
     all: ArcSwap<All>,
     /// The key that seals, once there is one; held while a change is written.
     key: Mutex<Option<Key>>,
+    changes: watch::Sender<u64>,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -112,6 +114,7 @@ impl Secrets {
             clock,
             all: ArcSwap::from_pointee(all.collect()),
             key: Mutex::new(first),
+            changes: watch::Sender::new(0),
         })))
     }
 
@@ -123,6 +126,7 @@ impl Secrets {
             clock,
             all: ArcSwap::default(),
             key: Mutex::new(None),
+            changes: watch::Sender::new(0),
         }))
     }
 
@@ -137,6 +141,12 @@ impl Secrets {
     pub fn all(&self) -> Vec<(SecretName, Arc<Secret>)> {
         let all = self.0.all.load();
         all.iter().map(|(n, s)| (n.clone(), s.clone())).collect()
+    }
+
+    /// Resolves whenever a secret changes (a counter that grows).
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
     }
 
     /// The time by which versions hold or do not.
@@ -230,6 +240,7 @@ impl Secrets {
             file::write(&config.file, key, all.iter().map(|(n, s)| (n, &**s)))?;
         }
         self.0.all.store(Arc::new(all));
+        self.0.changes.send_modify(|changes| *changes += 1);
         Ok(done)
     }
 }

@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 use super::change::Change;
 use super::{Kept, Lane, Pending};
 use crate::clock::Timestamp;
-use crate::delivery::attempt::Done;
+use crate::delivery::attempt::{self, Done};
 use crate::delivery::breaker;
 use crate::delivery::next_step::{Health, NextStep, Outcome, next_step};
 use crate::delivery::room::Load;
@@ -79,6 +79,7 @@ impl Lane {
     fn judge(&mut self, dones: &[Done], probe: bool, now: Timestamp) {
         let mut health = Health::Unknown;
         let mut asked = None;
+        let mut lack = None;
         for outcome in dones.iter().filter_map(|done| done.outcome.as_ref()) {
             if let Outcome::Answered {
                 retry_after: Some(at),
@@ -90,9 +91,17 @@ impl Lane {
                     self.pace.hold(at.since(now), Instant::now());
                 }
             }
+            if let Outcome::NotPrepared(why) = outcome {
+                lack = Some(why);
+            }
             if health == Health::Unknown {
                 health = outcome.health();
             }
+        }
+        if let Some(why) = lack {
+            self.pace.lacks(why, Instant::now());
+        } else if health != Health::Unknown {
+            self.pace.lacks_nothing();
         }
         let change = match health {
             Health::Up => self.breaker.succeeded(),
@@ -225,6 +234,9 @@ impl Lane {
     /// Why the deliveries of this target pass their max age without an attempt, if that is known.
     fn why_not_in_time(&self) -> Option<String> {
         let target = self.settings.target.as_ref()?;
+        if let Some(why) = self.pace.lack() {
+            return Some(why.to_owned());
+        }
         let rate = target.rate_limit?;
         Some(format!(
             "it was never attempted: more came than the target's rate_limit of {rate} lets go out within max_age"
@@ -323,7 +335,7 @@ impl Lane {
             let ends = self
                 .flights
                 .get(&id)
-                .map(|flight| flight.started + flight.target.timeout);
+                .map(|flight| flight.started + attempt::longest(&flight.target));
             let left = ends.map_or(Duration::ZERO, |ends| ends.saturating_duration_since(now));
             self.park_in_flight(id, left + LATE_MARGIN);
         }

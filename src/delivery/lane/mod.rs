@@ -11,7 +11,7 @@ mod source;
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(crate) struct Handle {
     last_record: AtomicU64,
     /// Dead letters that became parked deliveries behind the lane's back.
     redriven: AtomicU64,
+    /// Some secret was changed.
+    secrets_changed: AtomicBool,
 }
 
 /// What a lane is told about its target.
@@ -78,6 +80,7 @@ impl Handle {
             counters: Counters::default(),
             last_record: AtomicU64::new(0),
             redriven: AtomicU64::new(0),
+            secrets_changed: AtomicBool::new(false),
         }
     }
 
@@ -99,6 +102,12 @@ impl Handle {
     /// So many dead letters were parked anew.
     pub(crate) fn redriven(&self, deliveries: u64) {
         self.redriven.fetch_add(deliveries, Ordering::AcqRel);
+        self.inbox.wake();
+    }
+
+    /// A secret was set: what was lacking may be there now.
+    pub(crate) fn secrets_changed(&self) {
+        self.secrets_changed.store(true, Ordering::Release);
         self.inbox.wake();
     }
 
@@ -347,6 +356,9 @@ impl Lane {
                 self.pace.let_go();
                 self.room.set_ceiling(target.concurrency);
             }
+        }
+        if self.handle.secrets_changed.swap(false, Ordering::AcqRel) {
+            self.pace.lacks_nothing();
         }
         let redriven = self.handle.redriven.swap(0, Ordering::AcqRel);
         if redriven > 0 {

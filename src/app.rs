@@ -97,6 +97,7 @@ impl App {
         let client =
             delivery::http_client(&guard).context("cannot set up the HTTP client for targets")?;
         let delivery = Delivery::start(
+            &config.delivery,
             log.clone(),
             rules.clone(),
             clock.clone(),

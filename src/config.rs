@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::guard::{self, Guard};
 use crate::rule::parse_duration;
 use crate::secret::{KeySource, SecretText};
-use crate::{api, limits, log, secret, telemetry};
+use crate::{api, delivery, limits, log, secret, telemetry};
 
 pub use field::{FIELDS, Field, Kind};
 pub use flags::Flags;
@@ -36,6 +36,8 @@ pub struct Config {
     pub rules_dir: Option<PathBuf>,
     /// Which addresses targets may have.
     pub targets: guard::Config,
+    /// How deliveries are made.
+    pub delivery: delivery::Config,
     /// How long requests and attempts in flight may take to finish on shutdown.
     pub grace: Duration,
     /// Log lines.
@@ -112,6 +114,7 @@ impl Config {
             },
             rules_dir: None,
             targets: guard::Config::default(),
+            delivery: delivery::Config::default(),
             grace: limits::GRACE,
             telemetry: telemetry::Config::default(),
         }
@@ -228,6 +231,9 @@ fn build(settings: &[Setting], secrets_key: Option<&String>) -> Result<Config, C
             },
             allow: networks("targets_allow"),
             deny: networks("targets_deny"),
+        },
+        delivery: delivery::Config {
+            own_events: text("own_events") == "on",
         },
         grace: parse_duration(text("grace")).expect("the duration was checked"),
         telemetry: telemetry::Config {

@@ -402,3 +402,28 @@ pub const TOKEN_REJECTED_REST: Duration = Duration::from_secs(10);
 
 /// Longest wait of a delivery that cannot be prepared, such as for want of a secret.
 pub const NOT_PREPARED_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long a target may accept nothing before it is disabled, when it does not say: Svix's five
+/// days, long enough for a weekend and the day after.
+pub const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * 60 * 60);
+
+/// Longest that a target may ask for; beyond it there is `never`.
+pub const DISABLE_AFTER_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Attempts that must have failed in a row since the bus started, before a target is disabled for
+/// failing: two events that a target refuses a week apart say nothing of the time between.
+pub const DISABLE_ATTEMPTS: u32 = 10;
+
+/// How long a target has been failing before that is written down, so that it outlives a restart: a
+/// record for each hiccup would be many, and a minute more or less of five days is nothing.
+pub const FAILING_MARKED_AFTER: Duration = Duration::from_secs(60);
+
+/// Notices that wait to become events of the bus's own: a few hundred bytes each. More are counted.
+pub const NOTICES_WAITING: usize = 4_096;
+
+/// Dead letters of one target that are told in events of their own in one second; the rest of that
+/// second is one event with their number. A million must not make a million more.
+pub const NOTICES_PER_TARGET: u32 = 5;
+
+/// Targets that are tried at the same time: each may take its whole timeout, beside all deliveries.
+pub const TARGET_TESTS: usize = 16;

@@ -70,6 +70,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "config",
         &[
             "api",
+            "delivery",
             "guard",
             "log",
             "rule",

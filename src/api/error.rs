@@ -143,6 +143,15 @@ impl Problem {
         problem
     }
 
+    /// 422: the event's type is one that only the bus gives.
+    pub(super) fn reserved_type(id: &str, kind: &str) -> Self {
+        let detail = format!(
+            "The event {id:?} has the type {kind:?}; types that begin with `eventyard.` are for events that the bus publishes about itself. Give it a type of your own, such as `com.example.order.placed`."
+        );
+        let place = ("/type".to_owned(), "is reserved".to_owned());
+        Self::invalid("Reserved type", detail, [place])
+    }
+
     /// 409: rules name the secret.
     pub(super) fn in_use(secret: &SecretName, users: &[String]) -> Self {
         let shown = users.iter().take(5).cloned().collect::<Vec<_>>().join(", ");

@@ -137,6 +137,21 @@ impl Collector for Sources {
             let labels = [("network", network.as_str())];
             encode_series(&mut family, &labels, ConstCounter::new(count))?;
         }
+        let counts = self.delivery.notice_counts();
+        let help = "Events of the bus's own about targets: published; collapsed into one for many dead letters; lost";
+        let mut family =
+            encoder.encode_descriptor("own_events", help, None, MetricType::Counter)?;
+        for (outcome, count) in [
+            ("published", counts.published),
+            ("collapsed", counts.collapsed),
+            ("lost", counts.lost),
+        ] {
+            encode_series(
+                &mut family,
+                &[("outcome", outcome)],
+                ConstCounter::new(count),
+            )?;
+        }
         encode_lanes(&mut encoder, &self.delivery.statuses())
     }
 }
@@ -154,7 +169,7 @@ fn gauge(
 /// What one series of a target shows.
 type Read = fn(&LaneStatus) -> u64;
 
-const LANE_GAUGES: [(&str, &str, Read); 5] = [
+const LANE_GAUGES: [(&str, &str, Read); 7] = [
     (
         "target_pending",
         "Deliveries waiting for a target, in memory and on disk",
@@ -169,6 +184,16 @@ const LANE_GAUGES: [(&str, &str, Read); 5] = [
         "target_breaker_open",
         "1 when a target's breaker is open or probing (for `_other`: how many are)",
         |lane| u64::from(lane.breaker != BreakerState::Closed),
+    ),
+    (
+        "target_paused",
+        "1 when an operator has paused a target (for `_other`: how many are)",
+        |lane| u64::from(lane.state == "paused"),
+    ),
+    (
+        "target_disabled",
+        "1 when the bus has disabled a target (for `_other`: how many are)",
+        |lane| u64::from(lane.state == "disabled"),
     ),
     (
         "target_throttled",
@@ -208,6 +233,25 @@ fn encode_lanes(
             let sum: u64 = others.iter().map(read).sum();
             encode_series(&mut family, &labels, ConstGauge::new(sum))?;
         }
+    }
+    let help =
+        "When a target was paused or disabled, in seconds since 1970; only of those that are";
+    let name = "target_stopped_since_seconds";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (lane, since) in named
+        .iter()
+        .filter_map(|lane| Some((lane, lane.state_since?)))
+    {
+        let labels = [
+            ("bus", lane.bus.as_str()),
+            ("rule", lane.rule.as_str()),
+            ("target", lane.target.as_str()),
+        ];
+        encode_series(
+            &mut family,
+            &labels,
+            ConstGauge::new(since.as_millis() / 1_000),
+        )?;
     }
     let help = "Attempts and deliveries of all targets since the start, by outcome";
     let mut family = encoder.encode_descriptor("deliveries", help, None, MetricType::Counter)?;

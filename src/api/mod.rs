@@ -133,6 +133,9 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/enable", post(rules::enable))
         .route("/disable", post(rules::disable))
         .route("/targets/{target}", get(targets::health))
+        .route("/targets/{target}/pause", post(targets::pause))
+        .route("/targets/{target}/resume", post(targets::resume))
+        .route("/targets/{target}/test", post(targets::test))
         .nest("/targets/{target}/dead-letters", dead_letters.clone());
     let bus = Router::new()
         .route("/", get(buses::one).put(buses::put).delete(buses::delete))

@@ -95,9 +95,19 @@ where
     let window = api.rules.window(bus).ok_or_else(|| Problem::no_bus(bus))?;
     let body = api.bodies.read(body, limits::BODY_BYTES).await?;
     let events = event::decode(headers, body.bytes.clone())?.events;
+    check_types(&events)?;
     scheduled::check_horizon(&events, api.delivery.now())?;
     let appended = api.log.append(bus, events.clone(), window).await?;
     Ok((events, appended))
+}
+
+/// Refuses types that are the bus's own: who gets such an event relies on where it is from.
+fn check_types(events: &[Event]) -> Result<(), Problem> {
+    let reserved = |event: &&Event| event::is_reserved(event.kind());
+    match events.iter().find(reserved) {
+        None => Ok(()),
+        Some(event) => Err(Problem::reserved_type(event.id(), event.kind())),
+    }
 }
 
 /// `202 {"accepted":[{"id","source","sequence","duplicate"?}]}`, written by hand into one buffer.

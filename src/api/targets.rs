@@ -1,4 +1,4 @@
-//! The health of one target.
+//! One target: how it stands, and what an operator does with it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::extract::Place;
 use super::{Api, Problem};
-use crate::delivery::{BreakerState, LaneStatus};
+use crate::delivery::{BreakerState, LaneStatus, OperateError};
+use crate::limits;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
 
 /// How a target is doing.
@@ -17,6 +18,12 @@ pub(super) struct Health {
     bus: BusName,
     rule: RuleName,
     target: TargetName,
+    /// `active`, `paused` or `disabled`
+    state: &'static str,
+    state_since: Option<String>,
+    /// `gone` or `failing`
+    disabled_for: Option<&'static str>,
+    failing_since: Option<String>,
     breaker: BreakerState,
     throttled_by: Option<&'static str>,
     /// Attempts at once that the target is found to bear; null before the first one.
@@ -40,12 +47,81 @@ pub(super) async fn health(
     place: Place,
 ) -> Result<Json<Health>, Problem> {
     let key = key(&api, &place)?;
+    shown(&api, &place, key)
+}
+
+/// `POST …/targets/{target}/pause`: nothing is sent until it is resumed.
+pub(super) async fn pause(
+    State(api): State<Arc<Api>>,
+    place: Place,
+) -> Result<Json<Health>, Problem> {
+    let key = key(&api, &place)?;
+    let done = api.delivery.pause(key).await;
+    done.map_err(|error| refused(&place, error))?;
+    shown(&api, &place, key)
+}
+
+/// `POST …/targets/{target}/resume`: it is sent to again, whoever stopped that.
+pub(super) async fn resume(
+    State(api): State<Arc<Api>>,
+    place: Place,
+) -> Result<Json<Health>, Problem> {
+    let key = key(&api, &place)?;
+    let done = api.delivery.resume(key).await;
+    done.map_err(|error| refused(&place, error))?;
+    shown(&api, &place, key)
+}
+
+/// What came of a test.
+#[derive(Debug, Serialize)]
+pub(super) struct Tested {
+    delivered: bool,
+    status: Option<u16>,
+    /// The start of what the target answered.
+    response: Option<String>,
+    error: Option<String>,
+    took_ms: u64,
+    event: String,
+}
+
+/// `POST …/targets/{target}/test`: sends one event of its own, at once.
+pub(super) async fn test(
+    State(api): State<Arc<Api>>,
+    place: Place,
+) -> Result<Json<Tested>, Problem> {
+    let key = key(&api, &place)?;
+    let tried = api.delivery.try_target(key).await;
+    let trial = tried.map_err(|error| refused(&place, error))?;
+    Ok(Json(Tested {
+        delivered: trial.delivered,
+        status: trial.status,
+        response: trial.response,
+        error: trial.error,
+        took_ms: u64::try_from(trial.took.as_millis()).unwrap_or(u64::MAX),
+        event: trial.event_id,
+    }))
+}
+
+fn shown(api: &Api, place: &Place, key: TargetId) -> Result<Json<Health>, Problem> {
     let (bus, rule) = place.rule();
     let status = api
         .delivery
         .status(key)
         .ok_or_else(|| Problem::no_target(bus, rule, place.target()))?;
     Ok(Json(status.into()))
+}
+
+fn refused(place: &Place, error: OperateError) -> Problem {
+    let (bus, rule) = place.rule();
+    match error {
+        // Deleted just now.
+        OperateError::NoTarget => Problem::no_target(bus, rule, place.target()),
+        OperateError::TooManyTests => Problem::unavailable(
+            format!("{error}: wait until one has its answer."),
+            limits::RETRY_AFTER_SECONDS,
+        ),
+        OperateError::Append(error) => error.into(),
+    }
 }
 
 /// The live target that the path names.
@@ -68,6 +144,10 @@ impl From<LaneStatus> for Health {
             bus: lane.bus,
             rule: lane.rule,
             target: lane.target,
+            state: lane.state,
+            state_since: lane.state_since.map(|moment| moment.to_string()),
+            disabled_for: lane.disabled_for,
+            failing_since: lane.failing_since.map(|moment| moment.to_string()),
             breaker: lane.breaker,
             throttled_by: lane.throttled_by,
             concurrency: Some(lane.concurrency).filter(|limit| *limit > 0),

@@ -1,4 +1,4 @@
-//! `eventyard target`: how the targets of a bus stand.
+//! `eventyard target`: how the targets of a bus stand; pausing, resuming and trying one.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::output::{self, Format, OutputArgs};
 use crate::client::{Client, Page};
 
-/// List and show targets.
+/// List, show, pause, resume and test targets.
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -19,6 +19,9 @@ pub(crate) struct Args {
 enum Command {
     List(ListArgs),
     Show(ShowArgs),
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
+    Test(TestArgs),
 }
 
 const LIST_EXAMPLES: &str = "\
@@ -44,6 +47,13 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHOW_EXAMPLES)]
 struct ShowArgs {
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Which target is meant.
+#[derive(Debug, clap::Args)]
+struct Place {
     /// The rule.
     rule: String,
     /// The rule's target.
@@ -52,15 +62,111 @@ struct ShowArgs {
     bus: BusArgs,
 }
 
+const PAUSE_EXAMPLES: &str = "\
+Examples:
+  eventyard target pause large-orders billing";
+
+/// Stop sending to a target until it is resumed.
+///
+/// What comes for it waits on disk, up to each delivery's max_age. What is in flight goes on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = PAUSE_EXAMPLES)]
+struct PauseArgs {
+    #[command(flatten)]
+    place: Place,
+}
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  eventyard target resume large-orders billing";
+
+/// Send to a target again that is paused or disabled, or whose breaker is open.
+#[derive(Debug, clap::Args)]
+#[command(after_help = RESUME_EXAMPLES)]
+struct ResumeArgs {
+    #[command(flatten)]
+    place: Place,
+}
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  eventyard target test large-orders billing
+  eventyard target test large-orders billing && eventyard target resume large-orders billing";
+
+/// Send a target one event of the bus's own, and print what it answers.
+///
+/// The event (type eventyard.target.test) is signed, transformed and guarded as any delivery, and
+/// goes out at once, also to a target that is paused or disabled.
+#[derive(Debug, clap::Args)]
+#[command(after_help = TEST_EXAMPLES)]
+struct TestArgs {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::List(args) => list(args).await,
-        Command::Show(args) => {
-            let client = args.bus.client()?;
-            let shown = client.target(&args.bus.bus, &args.rule, &args.target);
+        Command::Show(ShowArgs { place }) => {
+            let client = place.bus.client()?;
+            let shown = client.target(&place.bus.bus, &place.rule, &place.target);
             output::json(shown.await?.get());
             Ok(Exit::Ok)
         }
+        Command::Pause(PauseArgs { place }) => {
+            let client = place.bus.client()?;
+            let health = client.pause_target(&place.bus.bus, &place.rule, &place.target);
+            Ok(print_state(health.await?.get()))
+        }
+        Command::Resume(ResumeArgs { place }) => {
+            let client = place.bus.client()?;
+            let health = client.resume_target(&place.bus.bus, &place.rule, &place.target);
+            Ok(print_state(health.await?.get()))
+        }
+        Command::Test(args) => test(args).await,
+    }
+}
+
+fn print_state(health: &str) -> Exit {
+    let health: Value = serde_json::from_str(health).unwrap_or_default();
+    let text = |name: &str| health[name].as_str().unwrap_or_default().to_owned();
+    output::line(format_args!(
+        "{}/{} is {}; {} deliveries wait",
+        text("rule"),
+        text("target"),
+        text("state"),
+        health["pending"]
+    ));
+    Exit::Ok
+}
+
+async fn test(args: TestArgs) -> Result<Exit, Failure> {
+    let Place { rule, target, bus } = args.place;
+    let tested = bus.client()?.test_target(&bus.bus, &rule, &target).await?;
+    let answer: Value = serde_json::from_str(tested.get()).unwrap_or_default();
+    if args.output.output == Format::Json {
+        output::json(tested.get());
+    } else {
+        output::line(format_args!("{}", verdict(&answer)));
+        if let Some(response) = answer["response"].as_str().filter(|text| !text.is_empty()) {
+            output::line(output::one_line(response));
+        }
+    }
+    Ok(match answer["delivered"].as_bool() {
+        Some(true) => Exit::Ok,
+        _ => Exit::Failed,
+    })
+}
+
+/// One line about a test.
+fn verdict(answer: &Value) -> String {
+    let took = &answer["took_ms"];
+    match (&answer["status"], answer["error"].as_str()) {
+        (Value::Number(status), _) => format!("answered {status} in {took} ms"),
+        (_, Some(error)) => format!("no answer in {took} ms: {error}"),
+        _ => format!("no answer in {took} ms"),
     }
 }
 
@@ -80,6 +186,8 @@ async fn list(args: ListArgs) -> Result<Exit, Failure> {
         [
             "RULE",
             "TARGET",
+            "STATE",
+            "SINCE",
             "BREAKER",
             "WAITS FOR",
             "PENDING",
@@ -114,7 +222,7 @@ async fn names(client: &Client, bus: &str) -> Result<Vec<(String, String)>, Fail
     }
 }
 
-fn row(item: &str) -> [String; 9] {
+fn row(item: &str) -> [String; 11] {
     let item: Value = serde_json::from_str(item).unwrap_or_default();
     let cell = |name: &str| match &item[name] {
         Value::Null => String::new(),
@@ -124,6 +232,8 @@ fn row(item: &str) -> [String; 9] {
     [
         "rule",
         "target",
+        "state",
+        "state_since",
         "breaker",
         "throttled_by",
         "pending",
@@ -140,10 +250,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_test_is_told_in_a_line() {
+        for (answer, told) in [
+            (r#"{"status":204,"took_ms":3}"#, "answered 204 in 3 ms"),
+            (
+                r#"{"status":null,"error":"connection refused","took_ms":3}"#,
+                "no answer in 3 ms: connection refused",
+            ),
+        ] {
+            assert_eq!(verdict(&serde_json::from_str(answer).unwrap()), told);
+        }
+    }
+
+    #[test]
     fn a_target_is_listed_with_what_it_waits_for() {
         let row = row(
-            r#"{"rule":"a","target":"t","breaker":"open","throttled_by":null,"pending":3,"in_flight":0,"delivered":1,"dead_lettered":2,"last_status":503}"#,
+            r#"{"rule":"a","target":"t","state":"paused","state_since":"2026-01-01T00:00:00.000Z","breaker":"open","throttled_by":null,"pending":3,"in_flight":0,"delivered":1,"dead_lettered":2,"last_status":503}"#,
         );
-        assert_eq!(row, ["a", "t", "open", "", "3", "0", "1", "2", "503"]);
+        let since = "2026-01-01T00:00:00.000Z";
+        assert_eq!(
+            row,
+            [
+                "a", "t", "paused", since, "open", "", "3", "0", "1", "2", "503"
+            ]
+        );
     }
 }

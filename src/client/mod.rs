@@ -29,6 +29,8 @@ pub use request::Client;
 pub use types::{Accepted, EventFilter, Json, Page, PatternVerdict, Selection, Versioned};
 
 const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
+/// Longer than a target's `timeout` may be.
+const TEST_TIMEOUT: Duration = Duration::from_secs(16 * 60);
 const BULK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const BATCH: &str = "application/cloudevents-batch+json; charset=utf-8";
 
@@ -174,6 +176,40 @@ impl Client {
     pub async fn target(&self, bus: &str, rule: &str, target: &str) -> Result<Json, ClientError> {
         self.send(self.get(&["buses", bus, "rules", rule, "targets", target])?)
             .await
+    }
+
+    /// Stops sending to a target until it is resumed; what comes for it waits. Its health.
+    pub async fn pause_target(
+        &self,
+        bus: &str,
+        rule: &str,
+        target: &str,
+    ) -> Result<Json, ClientError> {
+        self.send(self.post(&["buses", bus, "rules", rule, "targets", target, "pause"])?)
+            .await
+    }
+
+    /// Sends to a target again that is paused or disabled. Its health.
+    pub async fn resume_target(
+        &self,
+        bus: &str,
+        rule: &str,
+        target: &str,
+    ) -> Result<Json, ClientError> {
+        self.send(self.post(&["buses", bus, "rules", rule, "targets", target, "resume"])?)
+            .await
+    }
+
+    /// Sends a target one event of the bus's own, at once; what it answered.
+    pub async fn test_target(
+        &self,
+        bus: &str,
+        rule: &str,
+        target: &str,
+    ) -> Result<Json, ClientError> {
+        let request = self.post(&["buses", bus, "rules", rule, "targets", target, "test"])?;
+        // The target's own timeout ends it.
+        self.send(request.timeout(TEST_TIMEOUT)).await
     }
 
     /// Whether an event pattern matches an event (any JSON object), and why.

@@ -122,6 +122,12 @@ pub const FIELDS: &[Field] = &[
         help: "Networks that targets may never be in; stronger than targets_allow and targets_guard",
     },
     Field {
+        key: "own_events",
+        kind: Kind::Choice(&["on", "off"]),
+        default: "on",
+        help: "Whether the bus publishes events about its own targets: disabled ones, breakers, dead letters",
+    },
+    Field {
         key: "grace",
         kind: Kind::Duration,
         default: "20s",

@@ -274,7 +274,7 @@ impl Sender {
                     read += chunk.len();
                     if is_reply {
                         kept.extend_from_slice(&chunk);
-                    } else if !status.is_success() {
+                    } else {
                         let room = limits::RESPONSE_KEPT_BYTES - kept.len();
                         kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     }

@@ -30,12 +30,18 @@ pub(crate) enum Gate {
     Closed {
         until: Instant,
     },
+    /// The target is paused or disabled.
+    Stopped,
 }
 
 /// A change of state that the caller logs and acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    Opened { for_: Duration },
+    /// `again`: after a probe in vain.
+    Opened {
+        for_: Duration,
+        again: bool,
+    },
     Closed,
 }
 
@@ -92,11 +98,6 @@ impl Breaker {
         }
     }
 
-    /// Whether an attempt may start now.
-    pub(crate) fn lets_pass(&mut self, now: Instant) -> bool {
-        matches!(self.gate(now), Gate::Pass | Gate::Probe)
-    }
-
     /// The attempt that starts now is the probe.
     pub(crate) fn probe_started(&mut self) {
         self.state = State::HalfOpen { probing: true };
@@ -143,7 +144,10 @@ impl Breaker {
         let drawn = bound / 2 + (bound / 2).mul_f64(random.clamp(0.0, 1.0));
         let wait = drawn.max(asked.unwrap_or_default().min(limits::RETRY_AFTER_MAX));
         self.state = State::Open { until: now + wait };
-        Some(Change::Opened { for_: wait })
+        Some(Change::Opened {
+            for_: wait,
+            again: self.openings > 1,
+        })
     }
 }
 
@@ -180,9 +184,10 @@ mod tests {
         let mut change = fail(&mut breaker, limits::BREAKER_FAILURES, now);
         let mut last = Duration::ZERO;
         for _ in 0..10 {
-            let Some(Change::Opened { for_ }) = change else {
+            let Some(Change::Opened { for_, again }) = change else {
                 panic!("{change:?}")
             };
+            assert_eq!(again, last > Duration::ZERO);
             assert!(for_ >= last && for_ <= limits::BREAKER_OPEN_MAX, "{for_:?}");
             last = for_;
             now += for_;
@@ -220,7 +225,10 @@ mod tests {
         let asked = Duration::from_secs(120);
         assert_eq!(
             breaker.failed(false, Some(asked), now, 0.0),
-            Some(Change::Opened { for_: asked })
+            Some(Change::Opened {
+                for_: asked,
+                again: false
+            })
         );
     }
 }

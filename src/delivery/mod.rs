@@ -14,6 +14,8 @@ mod in_hand;
 mod inbox;
 mod lane;
 mod next_step;
+mod notices;
+mod operate;
 mod pace;
 mod preview;
 mod progress;
@@ -22,6 +24,7 @@ mod resolver;
 mod retry_after;
 mod room;
 mod signing;
+mod standing;
 mod status;
 mod transformed;
 
@@ -32,6 +35,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,6 +44,8 @@ use tracing::{error, warn};
 pub use self::breaker::BreakerState;
 pub use self::client::{TargetService, http_client};
 pub use self::next_step::{Health, NextStep, Outcome, next_step};
+pub use self::notices::NoticeCounts;
+pub use self::operate::{OperateError, Trial};
 pub use self::preview::{Preview, preview};
 pub use self::status::{LaneStatus, Names};
 
@@ -47,7 +53,9 @@ use self::attempt::Sender;
 use self::auth::Credentials;
 use self::inbox::{Fresh, Offer};
 use self::lane::{Handle, Hub, Lane, Settings};
+use self::notices::Notices;
 use self::progress::Progress;
+use self::standing::Standings;
 use crate::clock::Clock;
 use crate::limits;
 use crate::log::{
@@ -56,6 +64,19 @@ use crate::log::{
 };
 use crate::rule::{Rules, Target};
 use crate::secret::Secrets;
+
+/// What the operator may say of deliveries.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Whether the bus publishes events about its targets: disabled ones, breakers, dead letters.
+    pub own_events: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { own_events: true }
+    }
+}
 
 /// All lanes. Clones share them.
 #[derive(Clone)]
@@ -70,12 +91,18 @@ struct Inner {
     jobs: dead_letter::Jobs,
     /// Ends the tasks that are not lanes.
     stop: CancellationToken,
+    /// Targets that are being tried.
+    tests: Semaphore,
+    /// The task that publishes the bus's own events; lanes that drain may still have some to tell.
+    publisher: TaskTracker,
+    stop_publisher: CancellationToken,
 }
 
 impl Delivery {
     /// Starts with lanes for all targets that the log still holds deliveries of; others get theirs
     /// with their first delivery. `service` is where requests go: [`http_client`], or a stand-in.
     pub fn start(
+        config: &Config,
         log: Log,
         rules: Rules,
         clock: Clock,
@@ -84,6 +111,15 @@ impl Delivery {
     ) -> Result<Delivery, LogError> {
         let checkpoint = log.checkpoint()?;
         let targets = log.targets_with_state()?;
+        let standings = Standings::load(log.clone(), &rules)?;
+        let (publisher, stop_publisher) = (TaskTracker::new(), CancellationToken::new());
+        let notices = if config.own_events {
+            let (notices, task) = Notices::new(log.clone(), rules.clone(), clock.clone());
+            publisher.spawn(task.run(stop_publisher.clone()));
+            notices
+        } else {
+            Notices::off()
+        };
         let sender = Sender {
             log,
             rules: rules.clone(),
@@ -97,6 +133,8 @@ impl Delivery {
             hub: Arc::new(Hub {
                 sender,
                 progress: Progress::new(checkpoint),
+                standings,
+                notices,
                 drain_by: OnceLock::new(),
             }),
             rules,
@@ -104,6 +142,9 @@ impl Delivery {
             tasks: TaskTracker::new(),
             jobs: dead_letter::Jobs::default(),
             stop: CancellationToken::new(),
+            tests: Semaphore::new(limits::TARGET_TESTS),
+            publisher,
+            stop_publisher,
         }));
         for target in targets {
             // Dead letters alone need no lane.
@@ -147,20 +188,35 @@ impl Delivery {
     /// How a target stands; `None` when there is no such target.
     #[must_use]
     pub fn status(&self, target: TargetId) -> Option<LaneStatus> {
-        if let Some(lane) = self.0.lanes.read().get(&target) {
-            return Some(lane.status());
+        let lane = self.0.lanes.read().get(&target).cloned();
+        let known = self.0.rules.current().target(target);
+        let mut status = match (&lane, &known) {
+            (Some(lane), _) => lane.status(),
+            (None, Some(known)) => LaneStatus::idle(known.key, names(known)),
+            (None, None) => return None,
+        };
+        if let Some(known) = &known {
+            self.0.hub.standings.show(known, &mut status);
         }
-        let target = self.0.rules.current().target(target)?;
-        Some(LaneStatus::idle(target.key, names(&target)))
+        Some(status)
     }
 
-    /// How all targets stand that something was delivered to since the start, or is pending for.
+    /// How all targets stand that something was delivered to since the start, that something is
+    /// pending for, or that are paused or disabled.
     #[must_use]
     pub fn statuses(&self) -> Vec<LaneStatus> {
-        let lanes: Vec<Arc<Handle>> = self.0.lanes.read().values().cloned().collect();
-        let mut statuses: Vec<LaneStatus> = lanes.iter().map(|lane| lane.status()).collect();
-        statuses.sort_by_key(|status| status.key);
-        statuses
+        let mut targets: Vec<TargetId> = self.0.lanes.read().keys().copied().collect();
+        targets.extend(self.0.hub.standings.stopped());
+        targets.sort_unstable();
+        targets.dedup();
+        let statuses = targets.into_iter().filter_map(|target| self.status(target));
+        statuses.collect()
+    }
+
+    /// What became of the events that the bus publishes about its targets.
+    #[must_use]
+    pub fn notice_counts(&self) -> NoticeCounts {
+        self.0.hub.notices.counts()
     }
 
     /// Stops starting attempts, lets those in flight finish within `grace`, and writes down what
@@ -175,6 +231,9 @@ impl Delivery {
         }
         inner.tasks.close();
         inner.tasks.wait().await;
+        inner.stop_publisher.cancel();
+        inner.publisher.close();
+        inner.publisher.wait().await;
         let through = inner.hub.progress.low_water();
         let last = inner.hub.sender.log.checkpoint();
         if last.is_ok_and(|last| last >= through) {
@@ -301,6 +360,7 @@ impl Delivery {
             for lane in lanes {
                 self.refresh(&lane);
             }
+            self.0.hub.standings.forget_stale(&self.0.rules);
         }
     }
 

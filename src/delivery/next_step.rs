@@ -17,7 +17,7 @@ pub enum Outcome {
         status: StatusCode,
         /// When the target asked not to be tried before, by its `Retry-After`.
         retry_after: Option<Timestamp>,
-        /// The start of the body of an answer other than 2xx.
+        /// The start of the body, unless that is a reply.
         body: String,
     },
     /// The timeout ended before the body did; says what it waited for.

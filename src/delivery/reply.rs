@@ -75,6 +75,12 @@ impl Sender {
             headers.insert(named, id.map_err(|error| failed(error.to_string()))?);
         }
         let replies = event::decode(&headers, body).map_err(|error| failed(error.to_string()))?;
+        let reserved = replies.events.iter().map(Event::kind);
+        if let Some(kind) = reserved.into_iter().find(|kind| event::is_reserved(kind)) {
+            return Err(failed(format!(
+                "its type {kind:?} is for events of the bus's own"
+            )));
+        }
         let replies: Vec<Event> = replies
             .events
             .iter()

@@ -28,6 +28,14 @@ pub struct LaneStatus {
     pub target: TargetName,
     /// The rule or target was deleted; what is pending becomes dead letters.
     pub removed: bool,
+    /// `active`, `paused` or `disabled`.
+    pub state: &'static str,
+    /// Since when it is paused or disabled.
+    pub state_since: Option<Timestamp>,
+    /// Why the bus disabled it: `gone` or `failing`.
+    pub disabled_for: Option<&'static str>,
+    /// Since when it has accepted nothing, to about a minute.
+    pub failing_since: Option<Timestamp>,
     pub breaker: BreakerState,
     /// What deliveries wait for although the breaker is closed: `rate_limit`, or `retry_after` when
     /// the target answered 429 and said when to come back, or `credentials` when a secret or token
@@ -71,6 +79,10 @@ impl LaneStatus {
             rule: names.rule,
             target: names.target,
             removed: false,
+            state: "active",
+            state_since: None,
+            disabled_for: None,
+            failing_since: None,
             breaker: BreakerState::Closed,
             throttled_by: None,
             concurrency: 0,

@@ -16,6 +16,7 @@ mod extend;
 mod handshake;
 mod header_value;
 mod media_type;
+mod own;
 mod sdk;
 mod stored;
 mod time;
@@ -33,6 +34,7 @@ pub use encode::{encode, encode_batch};
 pub use error::{DecodeError, ErrorClass, InvalidEvent, Place};
 pub use handshake::consent;
 pub use media_type::is_media_type;
+pub use own::{SCHEDULE_FIRED, is_reserved};
 pub use sdk::SdkError;
 pub use stored::StoredEventError;
 

@@ -28,7 +28,10 @@ use parking_lot::Mutex;
 
 pub use browse::{EventPage, EventQuery};
 pub use name::{BusName, NameError, RuleName, TargetName};
-pub use record::{DeadLetter, DeadLetterReason, LoggedEvent, Parked, Record, TargetId};
+pub use record::{
+    DeadLetter, DeadLetterReason, DisabledFor, LoggedEvent, Parked, Record, Standing, TargetId,
+    TargetMark,
+};
 pub use trim::Trimmed;
 pub use view::{BusRecord, RuleRecord};
 
@@ -292,9 +295,18 @@ impl Log {
     /// [`AppendError`] when the journal takes nothing.
     pub async fn commit(&self, records: &[Record]) -> Result<Sequence, AppendError> {
         let sequence = append::enqueue(&self.shared, records)?;
+        self.settled(sequence).await?;
+        Ok(sequence)
+    }
+
+    /// Returns when records that were queued are on disk and shown by the views below.
+    ///
+    /// # Errors
+    /// [`AppendError`] when they never will be.
+    pub async fn settled(&self, sequence: Sequence) -> Result<(), AppendError> {
         self.shared.journal.durable(sequence).await?;
         self.visible(sequence).await;
-        Ok(sequence)
+        Ok(())
     }
 
     /// Returns when the views show everything up to `sequence`, or cannot show anything.
@@ -490,6 +502,14 @@ impl Log {
         rule: &RuleName,
     ) -> Result<Option<(u64, Timestamp)>, LogError> {
         Ok(self.shared.view()?.schedule_through(bus, rule)?)
+    }
+
+    /// How all targets stand of which something is known; others are active.
+    ///
+    /// # Errors
+    /// [`LogError`], as for all views.
+    pub fn target_marks(&self) -> Result<Vec<TargetMark>, LogError> {
+        Ok(self.shared.view()?.target_marks()?)
     }
 
     // ---- health and life cycle

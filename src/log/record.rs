@@ -91,6 +91,72 @@ pub enum Record {
     },
     /// The rule is on no schedule any more.
     ScheduleForgotten { bus: BusName, rule: RuleName },
+    /// How a target stands from now on. Replaces an earlier one of the same target; goes with it.
+    TargetMarked(TargetMark),
+}
+
+/// How a target stands, where that must survive a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetMark {
+    pub target: TargetId,
+    pub standing: Standing,
+    /// Since when it stands so.
+    pub since: Timestamp,
+    /// Since when it has accepted nothing although attempts were made.
+    pub failing_since: Option<Timestamp>,
+    /// The fingerprint of the URL that it had: the mark says nothing of another one.
+    pub url: u64,
+}
+
+impl TargetMark {
+    /// Whether it says what holds of a target without a mark.
+    #[must_use]
+    pub fn says_nothing(&self) -> bool {
+        self.standing == Standing::Active && self.failing_since.is_none()
+    }
+}
+
+/// Whether a target is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Standing {
+    #[default]
+    Active,
+    /// An operator said so.
+    Paused,
+    /// The bus has given the target up.
+    Disabled(DisabledFor),
+}
+
+/// Why the bus gave a target up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DisabledFor {
+    /// It answered 410.
+    Gone,
+    /// It accepted nothing for as long as its `disable_after`.
+    Failing,
+}
+
+impl Standing {
+    /// As the API and the CLI write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Disabled(_) => "disabled",
+        }
+    }
+}
+
+impl DisabledFor {
+    /// As the API and the CLI write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+        }
+    }
 }
 
 /// A delivery that waits for its next attempt.

@@ -428,6 +428,74 @@ async fn what_outlives_its_segment_is_carried_forward() {
     }
 }
 
+fn mark(target: u32, standing: Standing) -> TargetMark {
+    TargetMark {
+        target: TargetId(target),
+        standing,
+        since: Timestamp::from_millis(5),
+        failing_since: None,
+        url: 1 << 60,
+    }
+}
+
+#[tokio::test]
+async fn how_a_target_stands_outlives_its_segment_and_goes_with_the_target() {
+    let paused = mark(5, Standing::Paused);
+    let failing = TargetMark {
+        failing_since: Some(Timestamp::from_millis(3)),
+        ..mark(6, Standing::Active)
+    };
+    let gone = Standing::Disabled(DisabledFor::Gone);
+    let marked = |mark: TargetMark| Record::TargetMarked(mark);
+    let mut test = TestLog::open();
+    test.log
+        .commit(&[
+            rule_put("kept", 5),
+            rule_put("failing", 6),
+            rule_put("resumed", 7),
+            rule_put("replaced", 8),
+            rule_put("deleted", 9),
+            marked(mark(5, gone)),
+            marked(paused),
+            marked(failing),
+            marked(mark(7, Standing::Paused)),
+            marked(mark(8, gone)),
+            marked(mark(9, gone)),
+        ])
+        .await
+        .unwrap();
+    assert_eq!(test.log.target_marks().unwrap().len(), 5);
+    test.fill_segments(2).await;
+    let deleted = Record::RuleDeleted {
+        bus: bus(),
+        rule: RuleName::new("deleted").unwrap(),
+    };
+    let changes = [
+        marked(mark(7, Standing::Active)),
+        rule_put("replaced", 10),
+        deleted,
+    ];
+    test.log.commit(&changes).await.unwrap();
+    assert_eq!(test.log.target_marks().unwrap(), [paused, failing]);
+    let retention = Retention {
+        max_age: Duration::from_secs(3600),
+        max_bytes: 1,
+    };
+    for round in 0..4 {
+        test.log.set_retention(&bus(), retention.clone());
+        test.fill_segments(4).await;
+        test.route_all().await;
+        assert!(test.trim().await > 1, "round {round}");
+        test = test.reopen(|dir| match round {
+            0 => {}
+            1 | 2 => remove_view(dir),
+            _ => damage_view(dir),
+        });
+        let marks = test.log.target_marks().unwrap();
+        assert_eq!(marks, [paused, failing], "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_trimmed_that_is_not_routed_or_still_retained() {
     let test = TestLog::open();

@@ -258,6 +258,7 @@ fn is_current(view: &View, record: &Record, number: Sequence) -> Result<bool, Lo
             through,
         } => view.schedule_through(bus, rule)? == Some((*schedule, *through)),
         Record::Checkpoint { .. } => view.routed_through()?.1 == number,
+        Record::TargetMarked(mark) => view.target_mark(mark.target)?.as_ref() == Some(mark),
         // Said anew when the segment goes; see `carry_forward`.
         Record::TargetsNumbered { .. }
         | Record::BusDeleted { .. }

@@ -68,7 +68,8 @@ fn a_minimal_rule_has_the_documented_defaults() {
             "targets": [{
                 "id": "t", "url": "http://h/", "method": "POST", "mode": "binary", "headers": {}, "timeout": "10s", "concurrency": 32,
                 "retry": {"max_attempts": 12, "max_age": "1d", "initial_delay": "1s", "max_delay": "10m", "jitter": true},
-                "dead_letter": {"retention": "14d"}
+                "dead_letter": {"retention": "14d"},
+                "disable_after": "5d"
             }]
         })
     );
@@ -81,7 +82,7 @@ fn a_full_rule_keeps_what_it_says() {
         "targets": [{"id": "t", "url": "https://h:1/p?q", "method": "PUT", "mode": "batch", "headers": {"X-Tenant": "acme"}, "timeout": "1s", "concurrency": 1,
             "retry": {"max_attempts": 1, "max_age": "90s", "initial_delay": "1ms", "max_delay": "2s", "jitter": false},
             "batch": {"max_events": 2, "max_bytes": "64KiB", "max_wait": "0s"},
-            "dead_letter": {"retention": "30d", "url": "https://h/dead"}}]}"#;
+            "dead_letter": {"retention": "30d", "url": "https://h/dead"}, "disable_after": "never"}]}"#;
     let rule = RuleDocument::parse(text).unwrap();
     let view = serde_json::to_string(&rule).unwrap();
     assert!(
@@ -147,6 +148,17 @@ fn an_unknown_field_suggests_the_near_one() {
     check_target(
         r#""rate_limit": 5"#,
         &[("/targets/0/rate_limit", "must be a rate such as")],
+    );
+    check_target(
+        r#""disable_after": "0s""#,
+        &[(
+            "/targets/0/disable_after",
+            "must be from 1s to 365d, or \"never\"",
+        )],
+    );
+    check_target(
+        r#""disable_after": "later""#,
+        &[("/targets/0/disable_after", "or \"never\"")],
     );
     check(
         &MINIMAL.replacen('{', r#"{"rate_limit": "5/s", "#, 1),

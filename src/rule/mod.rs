@@ -10,6 +10,7 @@ mod bus;
 mod change;
 mod cron;
 mod dead_letter;
+mod disable_after;
 mod document;
 #[cfg(test)]
 mod document_tests;

@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 use super::cron::Cron;
 use super::problem::Problems;
 use super::reader::{Node, Object, Shape, short};
+use crate::event::{self, SCHEDULE_FIRED};
 use crate::limits;
 
 pub(super) const SCHEDULE: Shape = Shape {
@@ -28,9 +29,6 @@ pub(super) const EVENT: Shape = Shape {
     later: &[],
     elsewhere: &[],
 };
-
-/// The type of what fires when the rule names none.
-const DEFAULT_TYPE: &str = "eventyard.schedule.fired";
 
 /// When a rule fires by itself. All moments are milliseconds since 1970.
 #[derive(Debug, Clone)]
@@ -164,7 +162,7 @@ pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<RuleSched
     };
     let (kind, data) = match object.field("event") {
         Some(node) => read_event(node, problems)?,
-        None => (DEFAULT_TYPE.to_owned(), None),
+        None => (SCHEDULE_FIRED.to_owned(), None),
     };
     Some(RuleSchedule {
         text: RawValue::from_string(node.raw().to_owned()).ok()?,
@@ -259,11 +257,18 @@ type Emitted = (String, Option<Box<RawValue>>);
 fn read_event(node: &Node<'_>, problems: &mut Problems) -> Option<Emitted> {
     let object = node.object(&EVENT, problems)?;
     let kind = match object.field("type") {
-        None => DEFAULT_TYPE.to_owned(),
+        None => SCHEDULE_FIRED.to_owned(),
         Some(node) => {
             let kind = node.string(r#"an event's type such as "report.due""#, problems)?;
             if kind.is_empty() || kind.chars().any(char::is_control) {
                 node.problem(problems, "must be a text without control characters");
+                return None;
+            }
+            if event::is_reserved(&kind) {
+                node.problem(
+                    problems,
+                    "begins with `eventyard.`, which is for events of the bus's own",
+                );
                 return None;
             }
             kind

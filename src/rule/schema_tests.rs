@@ -317,6 +317,10 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("dead_letter", json!({"url": "/dead"})),
         target("dead_letter", json!({"url": "https://h/", "target": "x"})),
         target("dead_letter", json!({"max_age": "1d"})),
+        target("disable_after", json!("5d")),
+        target("disable_after", json!("never")),
+        target("disable_after", json!("Never")),
+        target("disable_after", json!(5)),
         target("retry", json!({"max_atempts": 1})),
     ]);
     for (mode, path) in [

@@ -124,6 +124,7 @@ impl Target {
             signing: None,
             auth: None,
             dead_letter: DeadLetterPolicy::default(),
+            disable_after: None,
             reply: None,
         }
     }
@@ -161,6 +162,8 @@ pub struct Target {
     /// What lets the deliveries in; nothing when `None`.
     pub auth: Option<Auth>,
     pub dead_letter: DeadLetterPolicy,
+    /// How long it may accept nothing before it is disabled; never when `None`. Default 5d.
+    pub disable_after: Option<Duration>,
     /// Where a CloudEvent that it answers with is published.
     pub reply: Option<ReplyTo>,
 }

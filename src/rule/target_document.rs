@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::auth::{self, Auth};
 use super::bounded::{read_duration, read_size};
 use super::dead_letter::{self, DeadLetterPolicy, DeadLetterPush};
+use super::disable_after::{self, DisableAfter};
 use super::duration::{self, format_duration};
 use super::headers::{self, Headers};
 use super::parameter;
@@ -44,6 +45,7 @@ pub(super) const TARGET: Shape = Shape {
         "signing",
         "auth",
         "dead_letter",
+        "disable_after",
         "reply",
     ],
     later: &["ordering_key", "validation"],
@@ -127,6 +129,7 @@ pub struct TargetDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     pub dead_letter: DeadLetterPolicy,
+    pub disable_after: DisableAfter,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<ReplyTo>,
 }
@@ -259,6 +262,10 @@ impl TargetDocument {
             Some(node) => dead_letter::read(node, problems),
             None => Some(DeadLetterPolicy::default()),
         };
+        let disable_after = match object.field("disable_after") {
+            Some(node) => disable_after::read(node, problems),
+            None => Some(DisableAfter::default()),
+        };
         let reply = match (object.field("reply"), mode) {
             (Some(node), Some(Mode::Batch)) => {
                 node.problem(
@@ -301,6 +308,7 @@ impl TargetDocument {
             signing,
             auth: auth?,
             dead_letter: dead_letter?,
+            disable_after: disable_after?,
             reply: reply?,
         })
     }
@@ -356,6 +364,7 @@ impl TargetDocument {
             signing: self.signing,
             auth: self.auth,
             dead_letter: self.dead_letter,
+            disable_after: self.disable_after.0,
             reply: self.reply,
         }
     }

@@ -30,6 +30,7 @@ mod events;
 mod ledger;
 mod life;
 mod load;
+mod paused;
 mod receiver;
 
 use std::collections::{BTreeMap, BTreeSet};

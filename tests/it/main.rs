@@ -25,4 +25,5 @@ mod rules;
 mod scheduled;
 mod schedules;
 mod secrets;
+mod standings;
 mod transforms;

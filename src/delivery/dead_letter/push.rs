@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use super::super::{Delivery, draft::Draft, encode};
 use super::with_facts;
 use crate::delivery::next_step::Outcome;
+use crate::delivery::standing::stops;
 use crate::limits;
 use crate::log::{DeadLetter, LogError, LoggedEvent, Record, Sequence, TargetId};
 use crate::rule::{DeadLetterPush, Target};
@@ -172,7 +173,12 @@ impl Delivery {
         match known.dead_letter.push.as_ref()? {
             DeadLetterPush::Target(name) => {
                 let rule = self.rules().rule(&known.bus, &known.rule)?;
-                let other = Target::clone(rule.target(name)?);
+                let other = rule.target(name)?;
+                // One that is paused or disabled gets nothing, by this way either.
+                if stops(self.0.hub.standings.of(other).standing) {
+                    return None;
+                }
+                let other = Target::clone(other);
                 // Letters carry the event as it was published.
                 Some(Target {
                     transform: None,

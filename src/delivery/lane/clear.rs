@@ -104,7 +104,7 @@ impl Lane {
         if self.outbox.is_refused(now) {
             return;
         }
-        let stalled = !self.breaker.lets_pass(now) || self.pace.wait(now).is_some();
+        let stalled = !self.lets_pass(now) || self.pace.wait(now).is_some();
         if stalled {
             self.clear_expired_in_memory().await;
         }

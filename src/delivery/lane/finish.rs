@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::change::Change;
-use super::{Kept, Lane, Pending};
+use super::{Flight, Kept, Lane, Pending};
 use crate::clock::Timestamp;
 use crate::delivery::attempt::{self, Done};
 use crate::delivery::breaker;
 use crate::delivery::next_step::{Health, NextStep, Outcome, next_step};
+use crate::delivery::notices::What;
 use crate::delivery::room::Load;
 use crate::limits;
 use crate::log::{DeadLetter, DeadLetterReason, Parked, Record};
@@ -52,7 +53,8 @@ impl Lane {
             flight.deliveries.iter().map(panicked).collect()
         });
         self.retry_flights -= usize::from(flight.kind.retry);
-        self.judge(&dones, flight.kind.probe, now);
+        self.judge(&dones, &flight, now);
+        self.follow_acceptance(&dones, &flight.target, now);
         let outcome = dones.iter().find_map(|done| done.outcome.as_ref());
         match outcome.map(Load::of) {
             Some(Load::TooMuch) => {
@@ -76,7 +78,8 @@ impl Lane {
     }
 
     /// Lets the breaker know how the target did.
-    fn judge(&mut self, dones: &[Done], probe: bool, now: Timestamp) {
+    fn judge(&mut self, dones: &[Done], flight: &Flight, now: Timestamp) {
+        let probe = flight.kind.probe;
         let mut health = Health::Unknown;
         let mut asked = None;
         let mut lack = None;
@@ -117,18 +120,37 @@ impl Lane {
         };
         let names = &self.settings.names;
         match change {
-            Some(breaker::Change::Opened { for_ }) => warn!(
-                bus = %names.bus, rule = %names.rule, target = %names.target,
-                failures = self.breaker.failures(),
-                probe_in = ?for_,
-                "the target's breaker opened: deliveries wait"
-            ),
-            Some(breaker::Change::Closed) => info!(
-                bus = %names.bus, rule = %names.rule, target = %names.target,
-                "the target answers again: its breaker closed"
-            ),
+            Some(breaker::Change::Opened { for_, again }) => {
+                warn!(
+                    bus = %names.bus, rule = %names.rule, target = %names.target,
+                    failures = self.breaker.failures(),
+                    probe_in = ?for_,
+                    "the target's breaker opened: deliveries wait"
+                );
+                if !again {
+                    let outcomes = dones.iter().filter_map(|done| done.outcome.as_ref());
+                    self.tell(What::Opened {
+                        causes: flight.deliveries.iter().map(|p| p.sequence).collect(),
+                        failures: self.breaker.failures(),
+                        probe_in: for_,
+                        last_status: outcomes.filter_map(Outcome::status).next(),
+                    });
+                }
+            }
+            Some(breaker::Change::Closed) => {
+                info!(
+                    bus = %names.bus, rule = %names.rule, target = %names.target,
+                    "the target answers again: its breaker closed"
+                );
+                self.tell(What::Closed);
+            }
             None => {}
         }
+    }
+
+    /// Lets the bus's own events tell of it.
+    pub(super) fn tell(&self, what: What) {
+        self.hub.notices.tell(self.handle.key, &self.settings, what);
     }
 
     fn conclude(&mut self, pending: Pending, done: Done, policy: &RetryPolicy, now: Timestamp) {
@@ -214,9 +236,9 @@ impl Lane {
             }
         }
         if status.is_none() && error.is_none() && reason == DeadLetterReason::TooOld {
-            error = self.why_not_in_time();
+            error = self.why_stopped().or_else(|| self.why_not_in_time());
         }
-        Record::DeadLettered(DeadLetter {
+        let letter = DeadLetter {
             target: self.handle.key,
             sequence: pending.sequence,
             bus: done.bus.clone().unwrap_or_else(|| names.bus.clone()),
@@ -228,7 +250,9 @@ impl Lane {
             dead_at: now,
             last_status: status,
             last_error: error,
-        })
+        };
+        self.tell(What::Dead(Box::new(letter.clone())));
+        Record::DeadLettered(letter)
     }
 
     /// Why the deliveries of this target pass their max age without an attempt, if that is known.

@@ -8,6 +8,7 @@ mod change;
 mod clear;
 mod finish;
 mod source;
+mod standing;
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -24,13 +25,15 @@ use super::attempt::{Done, Sender, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::in_hand::InHand;
 use super::inbox::{Fresh, Inbox, Keep, Offer};
+use super::notices::Notices;
 use super::pace::{Pace, Wait};
 use super::progress::Progress;
 use super::room::{InFlight, Room};
+use super::standing::{Failing, Standings};
 use super::status::{Counters, LaneStatus, Names};
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::log::{AppendError, Record, Sequence, TargetId};
+use crate::log::{AppendError, Record, Sequence, TargetId, TargetMark};
 use crate::rule::{Mode, Target};
 
 /// Longest sleep towards a moment on the clock: a clock may jump, and a test moves it by hand.
@@ -45,6 +48,8 @@ const VIEW_LAG_MAX: Duration = Duration::from_millis(200);
 pub(crate) struct Hub {
     pub(crate) sender: Sender,
     pub(crate) progress: Progress,
+    pub(crate) standings: Standings,
+    pub(crate) notices: Notices,
     /// Set once when draining begins: attempts in flight may go on until then.
     pub(crate) drain_by: OnceLock<Instant>,
 }
@@ -61,6 +66,8 @@ pub(crate) struct Handle {
     redriven: AtomicU64,
     /// Some secret was changed.
     secrets_changed: AtomicBool,
+    /// An operator changed how the target stands.
+    standing_changed: AtomicBool,
 }
 
 /// What a lane is told about its target.
@@ -81,6 +88,7 @@ impl Handle {
             last_record: AtomicU64::new(0),
             redriven: AtomicU64::new(0),
             secrets_changed: AtomicBool::new(false),
+            standing_changed: AtomicBool::new(false),
         }
     }
 
@@ -108,6 +116,12 @@ impl Handle {
     /// A secret was set: what was lacking may be there now.
     pub(crate) fn secrets_changed(&self) {
         self.secrets_changed.store(true, Ordering::Release);
+        self.inbox.wake();
+    }
+
+    /// An operator changed how the target stands.
+    pub(crate) fn standing_changed(&self) {
+        self.standing_changed.store(true, Ordering::Release);
         self.inbox.wake();
     }
 
@@ -202,11 +216,14 @@ pub(crate) struct Lane {
     handle: Arc<Handle>,
     settings: Arc<Settings>,
     breaker: Breaker,
+    /// How the target stands, as written down.
+    mark: TargetMark,
+    failing: Failing,
     pace: Pace,
     room: Room,
     /// Flights of retries.
     retry_flights: usize,
-    /// The breaker is open and the inbox knows it.
+    /// No attempts may be made for a while, and the inbox knows it.
     closed: bool,
     draining: bool,
     ended: bool,
@@ -255,7 +272,10 @@ impl Lane {
         let target = settings.target.as_ref();
         let rate = target.and_then(|target| target.rate_limit);
         let ceiling = target.map_or(1, |target| target.concurrency);
+        let mark = hub.standings.known(handle.key, target.map(Arc::as_ref));
         Self {
+            failing: Failing::known(&mark),
+            mark,
             settings,
             breaker: Breaker::new(),
             pace: Pace::new(rate, Instant::now()),
@@ -349,7 +369,10 @@ impl Lane {
     fn take_news(&mut self) {
         let settings = self.handle.settings.load();
         if !Arc::ptr_eq(&settings, &self.settings) {
+            let url = |of: &Settings| of.target.as_ref().map(|target| target.url.clone());
+            let moved = url(&settings) != url(&self.settings);
             self.settings = settings.clone();
+            self.take_standing(moved);
             self.tell_batch_size();
             if let Some(target) = &settings.target {
                 self.pace.set_rate(target.rate_limit, Instant::now());
@@ -359,6 +382,9 @@ impl Lane {
         }
         if self.handle.secrets_changed.swap(false, Ordering::AcqRel) {
             self.pace.lacks_nothing();
+        }
+        if self.handle.standing_changed.swap(false, Ordering::AcqRel) {
+            self.take_standing(true);
         }
         let redriven = self.handle.redriven.swap(0, Ordering::AcqRel);
         if redriven > 0 {
@@ -380,9 +406,9 @@ impl Lane {
         self.handle.inbox.set_wake_at(batch);
     }
 
-    /// Tells the inbox when the breaker opens or lets attempts pass again.
+    /// Tells the inbox when no attempts may be made for a while, or may be again.
     fn follow_breaker(&mut self, now: Instant) {
-        let closed = matches!(self.breaker.gate(now), Gate::Closed { .. });
+        let closed = matches!(self.gate(now), Gate::Closed { .. } | Gate::Stopped);
         if closed != self.closed {
             self.closed = closed;
             self.handle.inbox.set_closed(closed);
@@ -463,10 +489,10 @@ impl Lane {
             return;
         };
         while self.flights.len() < self.room.limit() && !self.outbox.is_loaded() {
-            let probe = match self.breaker.gate(now) {
+            let probe = match self.gate(now) {
                 Gate::Pass => false,
                 Gate::Probe => true,
-                Gate::Probing | Gate::Closed { .. } => return,
+                Gate::Probing | Gate::Closed { .. } | Gate::Stopped => return,
             };
             if self.pace.wait(now).is_some() {
                 return;
@@ -546,9 +572,9 @@ impl Lane {
             if self.parked > 0 || waiting.unloaded > 0 || !self.chunks.is_empty() {
                 wake.at(Some(self.survey_at));
             }
-            match self.breaker.gate(now) {
+            match self.gate(now) {
                 Gate::Closed { until } => wake.at(Some(until)),
-                Gate::Probing => {}
+                Gate::Probing | Gate::Stopped => {}
                 Gate::Pass | Gate::Probe => {
                     let paced = self.paced(now).map(Wait::until);
                     wake.at(paced);

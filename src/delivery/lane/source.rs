@@ -105,7 +105,7 @@ impl Lane {
         if self.look_at.is_none_or(|at| at > clock_now)
             || now < self.look_not_before
             || self.retries.len() >= enough
-            || !self.breaker.lets_pass(now)
+            || !self.lets_pass(now)
         {
             return;
         }
@@ -164,7 +164,7 @@ impl Lane {
             || waiting.ready > 0
             || self.loaded.len() >= enough
             || self.load_at.is_some_and(|at| now < at)
-            || !self.breaker.lets_pass(now)
+            || !self.lets_pass(now)
         {
             return;
         }

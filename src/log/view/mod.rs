@@ -11,6 +11,7 @@ mod events;
 mod parked;
 mod rules;
 mod segments;
+mod standing;
 mod timetable;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,6 +217,10 @@ impl View {
             }
             Record::DeferredDone { sequence, due } => {
                 deferred::fold_done(sequence, due, fold);
+                Ok(())
+            }
+            Record::TargetMarked(mark) => {
+                standing::fold_mark(&mark, fold);
                 Ok(())
             }
         }

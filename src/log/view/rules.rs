@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Fold, View, decode, encode};
+use super::{Fold, View, decode, encode, standing};
 use crate::journal::Sequence;
 use crate::log::name::{BusName, RuleName, TargetName};
 use crate::log::record::TargetId;
@@ -116,7 +116,7 @@ impl View {
     }
 
     pub(super) fn fold_rule(&self, record: &RuleRecord, fold: &mut Fold) -> Result<(), StoreError> {
-        self.fold_rule_deleted(&record.bus, &record.rule, fold)?;
+        self.fold_rule_replaced(&record.bus, &record.rule, &record.targets, fold)?;
         put_parts(&rule_key(&record.bus, &record.rule), record, fold);
         Ok(())
     }
@@ -127,7 +127,26 @@ impl View {
         rule: &RuleName,
         fold: &mut Fold,
     ) -> Result<(), StoreError> {
+        self.fold_rule_replaced(bus, rule, &[], fold)
+    }
+
+    /// Removes the rule that was there, and what is known of those of its targets that do not stay.
+    fn fold_rule_replaced(
+        &self,
+        bus: &BusName,
+        rule: &RuleName,
+        stay: &[(TargetName, TargetId)],
+        fold: &mut Fold,
+    ) -> Result<(), StoreError> {
         self.store.apply(std::mem::take(&mut fold.batch))?;
+        for (_, target) in self
+            .rule(bus, rule)?
+            .map_or(Vec::new(), |rule| rule.targets)
+        {
+            if !stay.iter().any(|(_, kept)| *kept == target) {
+                standing::fold_forgotten(target, fold);
+            }
+        }
         self.remove_parts(rule_key(bus, rule), fold)
     }
 

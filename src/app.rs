@@ -94,14 +94,16 @@ impl App {
             ensure(&rules, dir).await?;
         }
         let mut stages = Stages::default();
-        let client =
-            delivery::http_client(&guard).context("cannot set up the HTTP client for targets")?;
+        let connections = delivery::Connections::default();
+        let client = delivery::http_client(&guard, &connections)
+            .context("cannot set up the HTTP client for targets")?;
         let delivery = Delivery::start(
             &config.delivery,
             log.clone(),
             rules.clone(),
             clock.clone(),
             client,
+            connections,
             secrets.clone(),
         )?;
         let router = Router::start(log.clone(), rules.clone(), delivery.clone())?;

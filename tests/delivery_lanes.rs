@@ -205,11 +205,20 @@ impl Bus {
             let put = rules.put_bus(&name(), "{}", IfMatch::Always).await;
             put.unwrap();
         }
-        let service = http_client(&Guard::off()).unwrap();
+        let connections = delivery::Connections::default();
+        let service = http_client(&Guard::off(), &connections).unwrap();
         let secrets = Secrets::in_memory(clock.clone());
         let config = delivery::Config { own_events: false };
-        let delivery =
-            Delivery::start(&config, log.clone(), rules.clone(), clock, service, secrets).unwrap();
+        let delivery = Delivery::start(
+            &config,
+            log.clone(),
+            rules.clone(),
+            clock,
+            service,
+            connections,
+            secrets,
+        )
+        .unwrap();
         let router = Router::start(log.clone(), rules.clone(), delivery.clone()).unwrap();
         Self {
             log,

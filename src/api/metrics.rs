@@ -137,6 +137,23 @@ impl Collector for Sources {
             let labels = [("network", network.as_str())];
             encode_series(&mut family, &labels, ConstCounter::new(count))?;
         }
+        let connections = self.delivery.connections();
+        for (name, help, count) in [
+            (
+                "target_connections",
+                "Connections opened to targets",
+                connections.opened(),
+            ),
+            (
+                "target_requests",
+                "Requests sent to targets, dead letters that are moved included",
+                connections.requests(),
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            let kind = counter.metric_type();
+            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
         let counts = self.delivery.notice_counts();
         let help = "Events of the bus's own about targets: published; collapsed into one for many dead letters; lost";
         let mut family =

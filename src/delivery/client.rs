@@ -5,6 +5,7 @@ use std::io;
 
 use tower::util::BoxCloneSyncService;
 
+use super::connections::Connections;
 use super::resolver::Resolver;
 use crate::guard::{Guard, Refusal};
 use crate::limits;
@@ -14,20 +15,24 @@ pub type TargetService = BoxCloneSyncService<reqwest::Request, reqwest::Response
 
 /// Builds the client, which connects only to what `guard` admits. Built once: it keeps connections
 /// alive per host, and a client per attempt would pay a handshake for each.
-pub fn http_client(guard: &Guard) -> reqwest::Result<TargetService> {
+pub fn http_client(guard: &Guard, connections: &Connections) -> reqwest::Result<TargetService> {
     let resolver = Resolver::new(guard.clone());
-    Ok(guarded(builder().dns_resolver(resolver).build()?, guard))
+    let client = connections.counting(builder().dns_resolver(resolver));
+    Ok(guarded(client.build()?, guard, connections))
 }
 
 /// Asks the guard about each request's host: one that is an address is never resolved, so that the
 /// resolver does not see it.
-fn guarded(client: reqwest::Client, guard: &Guard) -> TargetService {
+fn guarded(client: reqwest::Client, guard: &Guard, connections: &Connections) -> TargetService {
     let guard = guard.clone();
+    let connections = connections.clone();
     BoxCloneSyncService::new(tower::service_fn(move |request: reqwest::Request| {
         let admitted = guard.admit(request.url());
         let client = client.clone();
+        let connections = connections.clone();
         async move {
             admitted?;
+            connections.request();
             client.execute(request).await.map_err(tower::BoxError::from)
         }
     }))
@@ -156,7 +161,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
         let request = reqwest::Request::new(reqwest::Method::POST, url.parse().unwrap());
-        let error = http_client(&Guard::off())
+        let error = http_client(&Guard::off(), &Connections::default())
             .unwrap()
             .oneshot(request)
             .await

@@ -7,6 +7,7 @@ mod attempt;
 mod auth;
 mod breaker;
 mod client;
+mod connections;
 pub mod dead_letter;
 mod draft;
 mod encode;
@@ -43,6 +44,7 @@ use tracing::{error, warn};
 
 pub use self::breaker::BreakerState;
 pub use self::client::{TargetService, http_client};
+pub use self::connections::Connections;
 pub use self::next_step::{Health, NextStep, Outcome, next_step};
 pub use self::notices::NoticeCounts;
 pub use self::operate::{OperateError, Trial};
@@ -85,6 +87,7 @@ pub struct Delivery(Arc<Inner>);
 struct Inner {
     hub: Arc<Hub>,
     rules: Rules,
+    connections: Connections,
     lanes: RwLock<HashMap<TargetId, Arc<Handle>>>,
     tasks: TaskTracker,
     /// Redrives in the background.
@@ -107,6 +110,7 @@ impl Delivery {
         rules: Rules,
         clock: Clock,
         service: TargetService,
+        connections: Connections,
         secrets: Secrets,
     ) -> Result<Delivery, LogError> {
         let checkpoint = log.checkpoint()?;
@@ -138,6 +142,7 @@ impl Delivery {
                 drain_by: OnceLock::new(),
             }),
             rules,
+            connections,
             lanes: RwLock::new(HashMap::new()),
             tasks: TaskTracker::new(),
             jobs: dead_letter::Jobs::default(),
@@ -217,6 +222,12 @@ impl Delivery {
     #[must_use]
     pub fn notice_counts(&self) -> NoticeCounts {
         self.0.hub.notices.counts()
+    }
+
+    /// The connections to targets.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.0.connections
     }
 
     /// Stops starting attempts, lets those in flight finish within `grace`, and writes down what

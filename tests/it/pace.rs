@@ -195,3 +195,28 @@ async fn retries_that_hang_leave_room_for_fresh_events() {
     );
     assert_eq!(health["in_flight"], 6, "the retries hang as before");
 }
+
+#[tokio::test]
+async fn connections_are_used_again_and_both_are_counted() {
+    let (target, bus) = (TestTarget::accepting(), TestBus::start().await);
+    let options = json!({"concurrency": 4});
+    bus.put_rule("orders", &rule_to(&target, &options)).await;
+    publish_many(&bus, 0..400).await;
+    until_health(&bus, "all is delivered", |health| {
+        health["delivered"] == 400
+    })
+    .await;
+    let metrics = bus.get("/metrics").await.text();
+    let counter = |name: &str| -> u64 {
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next())
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_else(|| panic!("{name} in {metrics}"))
+    };
+    assert_eq!(counter("eventyard_target_requests_total "), 400);
+    let opened = counter("eventyard_target_connections_total ");
+    assert!(
+        (1..=20).contains(&opened),
+        "{opened} connections for 400 requests, 4 at once"
+    );
+}

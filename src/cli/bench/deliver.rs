@@ -33,13 +33,17 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Section>, Failure> {
     let url = bus.route.url();
     bench.put_rule(&bus.server, KIND, &url)?;
 
+    let before = Connections::of(&bus.server)?;
     let full = compare(bench, &mut forwarder, &mut bus, None)?;
+    let at_full_speed = Connections::of(&bus.server)?.since(before);
     let half_rate = bench
         .args
         .rate
         .unwrap_or(full.0.events_per_second / 2.0)
         .max(1.0);
+    let before = Connections::of(&bus.server)?;
     let half = compare(bench, &mut forwarder, &mut bus, Some(half_rate))?;
+    let at_half_speed = Connections::of(&bus.server)?.since(before);
     let repeats = bus.route.receiver.deliveries.repeats();
     bus.server.stop()?;
     let _ = std::fs::remove_dir_all(&data_dir);
@@ -65,6 +69,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Section>, Failure> {
                     unit: "",
                     aim: None,
                 },
+                at_full_speed.finding(),
             ],
             sides: vec![full.0, full.1],
         },
@@ -74,15 +79,50 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Section>, Failure> {
                 "publish to delivered at {} events/s (half the forwarder's rate), paced by the clock",
                 thousands(half_rate)
             ),
-            findings: vec![Finding {
-                name: "p99, bus / forwarder",
-                value: half.1.ratio(&half.0, |round| round.latency.p99_ms),
-                unit: "",
-                aim: Some(Aim::AtMost(2.0)),
-            }],
+            findings: vec![
+                Finding {
+                    name: "p99, bus / forwarder",
+                    value: half.1.ratio(&half.0, |round| round.latency.p99_ms),
+                    unit: "",
+                    aim: Some(Aim::AtMost(2.0)),
+                },
+                at_half_speed.finding(),
+            ],
             sides: vec![half.0, half.1],
         },
     ])
+}
+
+/// What the bus has opened and sent so far.
+#[derive(Debug, Clone, Copy)]
+struct Connections {
+    opened: u64,
+    requests: u64,
+}
+
+impl Connections {
+    fn of(server: &Server) -> Result<Connections, Failure> {
+        Ok(Connections {
+            opened: server.counter("eventyard_target_connections_total")?,
+            requests: server.counter("eventyard_target_requests_total")?,
+        })
+    }
+
+    fn since(self, before: Connections) -> Connections {
+        Connections {
+            opened: self.opened - before.opened,
+            requests: self.requests - before.requests,
+        }
+    }
+
+    fn finding(self) -> Finding {
+        Finding {
+            name: "connections the bus opened for 1,000 requests",
+            value: 1_000.0 * self.opened as f64 / (self.requests as f64).max(1.0),
+            unit: "",
+            aim: None,
+        }
+    }
 }
 
 /// Rounds in turn; the forwarder's side first.

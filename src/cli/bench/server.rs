@@ -99,6 +99,21 @@ impl Server {
         Some(kib * 1024)
     }
 
+    /// A counter without labels of the bus's `/metrics`.
+    pub(super) fn counter(&self, name: &str) -> Result<u64, Failure> {
+        let read = || -> std::io::Result<String> {
+            let mut text = String::new();
+            ask(self.addr, "/metrics")?.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let text = read().map_err(|error| self.broken(&format!("shows no metrics ({error})")))?;
+        let value = text.lines().find_map(|line| {
+            let (known, value) = line.split_once(' ')?;
+            (known == name).then(|| value.parse().ok())?
+        });
+        value.ok_or_else(|| self.broken(&format!("has no metric {name}")))
+    }
+
     /// Asks it to stop (SIGTERM) and waits until it has.
     pub(super) fn stop(mut self) -> Result<(), Failure> {
         let pid = i32::try_from(self.child.id())
@@ -159,15 +174,19 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn is_ready(addr: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(addr)?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(
-            format!("GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").as_bytes(),
-        )?;
+    let answer = || -> std::io::Result<bool> {
         let mut start = [0; 12];
-        stream.read_exact(&mut start)?;
+        ask(addr, "/readyz")?.read_exact(&mut start)?;
         Ok(start.ends_with(b" 200"))
     };
-    ask().unwrap_or(false)
+    answer().unwrap_or(false)
+}
+
+/// Sends a request; the answer is there to be read.
+fn ask(addr: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    Ok(stream)
 }

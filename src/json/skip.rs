@@ -58,6 +58,14 @@ pub(crate) fn space(bytes: &[u8], at: usize) -> usize {
 #[inline]
 pub(crate) fn scalar(bytes: &[u8], at: usize) -> usize {
     let mut at = at;
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+        let lanes = Lanes::load(chunk);
+        let found = lanes.below(b'!') | lanes.equal(b',') | lanes.or(0x20).equal(b'}');
+        if found != 0 {
+            return at + found.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
     while let Some(byte) = bytes.get(at) {
         if matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t') {
             break;
@@ -240,6 +248,14 @@ impl Lanes {
     #[inline(always)]
     fn or(self, byte: u8) -> Self {
         Lanes(self.0 | wide::i8x16::splat(byte.cast_signed()))
+    }
+
+    /// A bit for each lane that is less than the byte, or no ASCII.
+    #[inline(always)]
+    fn below(self, byte: u8) -> u32 {
+        use wide::CmpLt as _;
+        let below = self.0.cmp_lt(wide::i8x16::splat(byte.cast_signed()));
+        below.move_mask().cast_unsigned()
     }
 
     /// A bit for each lane that equals the byte.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::ops::RangeInclusive;
 
 /// A finite binary64, never `-0`: what event-ruler calls a comparable number. Equality and hash of
 /// its bits are those of the number.
@@ -52,41 +53,57 @@ impl Number {
 pub(crate) struct NumberText<'a> {
     text: Cow<'a, [u8]>,
     /// `None` when it is certainly no number that compares.
-    decimal: Option<Decimal>,
+    decimal: OnceCell<Option<Decimal>>,
     nearest: OnceCell<Option<Number>>,
     compares: OnceCell<bool>,
 }
 
 impl<'a> NumberText<'a> {
+    #[inline]
     pub(crate) fn new(text: Cow<'a, [u8]>) -> Self {
         Self {
-            decimal: Decimal::of(&text),
             text,
+            decimal: OnceCell::new(),
             nearest: OnceCell::new(),
             compares: OnceCell::new(),
         }
     }
 
+    #[inline]
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    fn decimal(&self) -> Option<Decimal> {
+        *self.decimal.get_or_init(|| Decimal::of(&self.text))
     }
 
     /// The number, if it compares.
     pub(crate) fn number(&self) -> Option<Number> {
         let nearest = self.nearest()?;
         let compares = self.compares.get_or_init(|| {
-            self.decimal.is_some_and(|decimal| {
+            self.decimal().is_some_and(|decimal| {
                 decimal.is_exact() || Decimal::shortest(nearest.0) == Some(decimal)
             })
         });
         compares.then_some(nearest)
     }
 
+    /// Ranks among which its own is, if it is a number that compares and not of unusual size. Takes a
+    /// multiplication where the binary64 next to the text takes an algorithm.
+    #[inline]
+    pub(crate) fn near(&self) -> Option<RangeInclusive<u64>> {
+        // Digits and power are each rounded at most once, and the result is: off by less than two.
+        const OFF: u64 = 4;
+        let rank = Number(self.decimal()?.close()?).rank();
+        Some(rank - OFF..=rank + OFF)
+    }
+
     /// The binary64 next to the text: the number, if it compares.
     #[inline]
-    pub(crate) fn nearest(&self) -> Option<Number> {
+    fn nearest(&self) -> Option<Number> {
         *self.nearest.get_or_init(|| {
-            let value = match self.decimal?.value() {
+            let value = match self.decimal()?.value() {
                 Some(value) => value,
                 None => std::str::from_utf8(&self.text).ok()?.parse().ok()?,
             };
@@ -99,8 +116,69 @@ impl<'a> NumberText<'a> {
     /// Whether two texts are one number shows in their decimals; binary64 is not needed for it.
     #[inline]
     pub(crate) fn key(&self) -> Option<DecimalKey> {
-        self.decimal.map(Decimal::key)
+        self.decimal().map(Decimal::key)
     }
+
+    /// What shows of it at a glance: equal for equal numbers.
+    #[inline]
+    pub(crate) fn leading(&self) -> u64 {
+        leading_digits(&self.text)
+    }
+}
+
+/// The same of the number that such a key is of.
+pub(crate) fn leading_of_key(key: &[u8]) -> u64 {
+    let digits = key.first_chunk().copied().map_or(0, u64::from_le_bytes);
+    leading_digits(digits.to_string().as_bytes())
+}
+
+const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+
+/// The first eight digits from the one that is not zero on, a byte each, with zeros behind the last:
+/// these are the same however the number is written.
+#[inline]
+fn leading_digits(text: &[u8]) -> u64 {
+    let is_in_front = |byte: &u8| matches!(byte, b'-' | b'0' | b'.');
+    let text = match text {
+        [b'1'..=b'9', ..] => text,
+        [b'-', rest @ ..] if matches!(rest.first(), Some(b'1'..=b'9')) => rest,
+        _ => {
+            let front = text.iter().take_while(|byte| is_in_front(byte)).count();
+            &text[front..]
+        }
+    };
+    let (word, ninth) = match text.first_chunk::<9>() {
+        Some([first @ .., ninth]) => (u64::from_le_bytes(*first), *ninth),
+        None => {
+            let mut padded = [b'0'; 8];
+            padded[..text.len()].copy_from_slice(text);
+            (u64::from_le_bytes(padded), b'0')
+        }
+    };
+    let mut digits = word ^ ZEROS;
+    let end = first_beyond_nine(digits);
+    if end == u64::BITS {
+        return digits;
+    }
+    let below = (1 << end) - 1;
+    if word >> end & 0xFF != u64::from(b'.') {
+        return digits & below;
+    }
+    // What stands behind the point moves to its place.
+    digits = digits & below | digits >> 8 & !below | u64::from(ninth ^ b'0') << 56;
+    match first_beyond_nine(digits) {
+        u64::BITS => digits,
+        end => digits & ((1 << end) - 1),
+    }
+}
+
+/// Where the first byte begins that is more than nine.
+#[inline]
+fn first_beyond_nine(bytes: u64) -> u32 {
+    const BEYOND: u64 = u64::from_le_bytes([0x80 - 10; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    // Rounded down to the byte; 64 stays.
+    ((bytes.wrapping_add(BEYOND) | bytes) & HIGH).trailing_zeros() & !7
 }
 
 /// A decimal's digits, exponent and sign.
@@ -133,8 +211,20 @@ impl Decimal {
         let mut significant = 0;
         let mut in_fraction = 0;
         let mut exponent = 0_i32;
-        for (at, byte) in text.iter().enumerate() {
+        let mut at = 0;
+        while let Some(byte) = text.get(at) {
+            if significant > 0
+                && significant + 8 <= ROOM
+                && let Some(eight) = text[at..].first_chunk().copied().and_then(eight_digits)
+            {
+                digits = digits * 100_000_000 + eight;
+                significant += 8;
+                exponent -= 8 * in_fraction;
+                at += 8;
+                continue;
+            }
             let digit = byte.wrapping_sub(b'0');
+            at += 1;
             if digit < 10 {
                 exponent -= in_fraction;
                 if significant >= ROOM {
@@ -150,7 +240,7 @@ impl Decimal {
             } else if *byte == b'.' {
                 in_fraction = 1;
             } else {
-                let power = std::str::from_utf8(&text[at + 1..]).ok()?;
+                let power = std::str::from_utf8(&text[at..]).ok()?;
                 let power: i32 = power.parse().ok()?;
                 exponent = exponent.checked_add(power)?;
                 break;
@@ -199,15 +289,18 @@ impl Decimal {
     /// The binary64 that it is for certain: up to fifteen digits survive, and with so small a power
     /// of ten one operation on exact operands rounds once.
     fn value(self) -> Option<f64> {
+        if self.is_exact() { self.close() } else { None }
+    }
+
+    /// A binary64 that is close: not more than two others lie between.
+    #[inline]
+    fn close(self) -> Option<f64> {
         const POWERS: [f64; 23] = [
             1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
             1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
         ];
-        if !self.is_exact() {
-            return None;
-        }
         let digits = self.digits as f64;
-        let power = POWERS[self.exponent.unsigned_abs() as usize];
+        let power = POWERS.get(self.exponent.unsigned_abs() as usize)?;
         let value = if self.exponent < 0 {
             digits / power
         } else {
@@ -217,9 +310,53 @@ impl Decimal {
     }
 }
 
+/// The number of eight digits.
+#[inline]
+fn eight_digits(bytes: [u8; 8]) -> Option<u64> {
+    let mut digits = u64::from_le_bytes(bytes) ^ ZEROS;
+    if first_beyond_nine(digits) != u64::BITS {
+        return None;
+    }
+    // Neighbours are joined: to pairs, to fours, to all eight. The first digit is the lowest byte.
+    digits = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    digits = (digits * 100 + (digits >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((digits * 10_000 + (digits >> 32)) & 0xFFFF_FFFF)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_numbers_lead_alike() {
+        let check = |text: &str, digits: &str| {
+            let number = NumberText::new(Cow::Borrowed(text.as_bytes()));
+            let leading = number.leading() ^ ZEROS;
+            assert_eq!(&leading.to_le_bytes(), digits.as_bytes(), "{text}");
+            if let Some(key) = number.key() {
+                assert_eq!(leading_of_key(&key), number.leading(), "{text}");
+            }
+        };
+        check("0", "00000000");
+        check("-0.0", "00000000");
+        check("0e5", "00000000");
+        check("5", "50000000");
+        check("-5", "50000000");
+        check("300", "30000000");
+        check("3.0e2", "30000000");
+        check("3e+2", "30000000");
+        check("0.0003", "30000000");
+        check("12.5", "12500000");
+        check("1234567.8", "12345678");
+        check("12345678.9", "12345678");
+        check("12345678", "12345678");
+        check("123456789", "12345678");
+        check("-122.423359928455675", "12242335");
+        check("1.2345678", "12345678");
+        check("1.23456789", "12345678");
+        check("0.0012345678e-7", "12345678");
+        check("100000000000000000000000", "10000000");
+    }
 
     #[test]
     fn a_number_compares_when_binary64_holds_its_decimal() {
@@ -256,6 +393,7 @@ mod tests {
         check("12345678901234500000000000", true);
         check("123456789012345670000000001", false);
         check("0.000100000000000000000000000", true);
+        check("00000000000000000000000000001.5", true);
     }
 
     #[test]
@@ -276,6 +414,13 @@ mod tests {
                 continue;
             };
             assert_eq!(number.0, text.parse::<f64>().unwrap(), "{text}");
+            let text = NumberText::new(Cow::Borrowed(text.as_bytes()));
+            if let Some(near) = text.near() {
+                assert!(near.contains(&number.rank()), "{text:?}");
+            }
+            let key = number.key();
+            assert_eq!(text.key(), Some(key), "{text:?}");
+            assert_eq!(text.leading(), leading_of_key(&key), "{text:?}");
         }
     }
 

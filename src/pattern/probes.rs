@@ -104,8 +104,58 @@ pub(crate) struct Lengths {
     /// A bit for each length of IPv4 and IPv6 blocks.
     pub(crate) ipv4: u32,
     pub(crate) ipv6: u128,
-    /// A bit for each size of ranges.
-    pub(crate) ranges: u64,
+    pub(crate) ranges: Ranges,
+}
+
+/// Which sizes the blocks of ranges have. Most ranges are narrow beside their numbers, and then the
+/// size says which power of two the numbers are near: so a number is looked up by the few sizes of
+/// its own power, however many powers there are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ranges {
+    /// A bit for each size of blocks that hold more than one power of two.
+    wide: u64,
+    /// The others, by power, ascending: a bit for each size.
+    narrow: Vec<(u16, u64)>,
+}
+
+impl Ranges {
+    /// A bit for each size of blocks that the number of this rank may be in.
+    #[inline]
+    pub(crate) fn sizes(&self, rank: u64) -> u64 {
+        let power = power(rank);
+        match self.narrow.binary_search_by_key(&power, |sizes| sizes.0) {
+            Ok(at) => self.wide | self.narrow[at].1,
+            Err(_) => self.wide,
+        }
+    }
+
+    fn set(&mut self, free_bits: u16, power: u16, present: bool) {
+        let bit = 1 << free_bits;
+        let with = |sizes: u64| sizes & !bit | if present { bit } else { 0 };
+        if u32::from(free_bits) >= POWER_SHIFT {
+            self.wide = with(self.wide);
+            return;
+        }
+        match self.narrow.binary_search_by_key(&power, |sizes| sizes.0) {
+            Ok(at) => {
+                self.narrow[at].1 = with(self.narrow[at].1);
+                if self.narrow[at].1 == 0 {
+                    self.narrow.remove(at);
+                }
+            }
+            Err(at) if present => self.narrow.insert(at, (power, bit)),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Bits of a rank below those that say the power of two.
+const POWER_SHIFT: u32 = 52;
+
+/// The power of two that the number of a rank is near, and its sign.
+#[inline]
+fn power(rank: u64) -> u16 {
+    (rank >> POWER_SHIFT) as u16
 }
 
 /// Which grams may have a key, by hash.
@@ -140,8 +190,8 @@ impl Probes {
         match datum {
             Datum::String(text) => !self.may_have(Kind::String, Mark::of(text)),
             Datum::Number(number) => {
-                let may_have = |key: &[u8]| self.may_have(Kind::Number, Mark::of_number(key));
-                !self.has(Kind::Text) && !number.key().is_some_and(|key| may_have(&key))
+                !self.has(Kind::Text)
+                    && !self.may_have(Kind::Number, Mark::of_number(number.leading()))
             }
             Datum::Literal(_) => !self.has(Kind::Text),
         }
@@ -201,9 +251,8 @@ impl Probes {
                 lengths.ipv6 = lengths.ipv6 & !bit | if present { bit } else { 0 };
                 return;
             }
-            (Kind::Range, Length::Other(size)) => {
-                let bit = 1 << size;
-                lengths.ranges = lengths.ranges & !bit | if present { bit } else { 0 };
+            (Kind::Range, Length::Block { free_bits, power }) => {
+                lengths.ranges.set(free_bits, power, present);
                 return;
             }
             _ => return,
@@ -247,7 +296,7 @@ impl Probes {
 pub(crate) struct Mark(pub(crate) u64);
 
 impl Mark {
-    /// Of a string, or of a number's key: its length, its last byte and one in the middle.
+    /// Of a string: its length, its last byte and one in the middle.
     #[inline]
     pub(crate) fn of(bytes: &[u8]) -> Mark {
         let last = bytes.last().copied().unwrap_or(0);
@@ -256,13 +305,10 @@ impl Mark {
         Mark(1 << (mixed & 63))
     }
 
-    /// Of a number's key: its digits.
+    /// Of a number: its leading digits.
     #[inline]
-    pub(crate) fn of_number(key: &[u8]) -> Mark {
-        let digits = key
-            .first_chunk::<8>()
-            .map_or(0, |digits| u64::from_le_bytes(*digits));
-        Mark(1 << (digits.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58))
+    pub(crate) fn of_number(leading: u64) -> Mark {
+        Mark(1 << (leading.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58))
     }
 }
 
@@ -271,8 +317,21 @@ impl Mark {
 pub(crate) enum Length {
     /// Bits of an IPv4 block.
     V4(u16),
-    /// Bytes, bits of an IPv6 block, free bits of a range.
+    /// Bits that are free in a block of ranks, and the power of two that it lies in, if in one.
+    Block { free_bits: u16, power: u16 },
+    /// Bytes, bits of an IPv6 block.
     Other(u16),
+}
+
+impl Length {
+    /// Of the block of ranks that begins with `rank`.
+    pub(crate) fn of_block(rank: u64, free_bits: u16) -> Length {
+        let narrow = u32::from(free_bits) < POWER_SHIFT;
+        Length::Block {
+            free_bits,
+            power: if narrow { power(rank) } else { 0 },
+        }
+    }
 }
 
 /// Whether a filter could take another gram.

@@ -55,15 +55,19 @@ impl Default for Children {
 /// The first eight bytes of a name, the rest zero.
 #[inline]
 fn start(name: &[u8]) -> u64 {
-    match name.first_chunk::<8>() {
-        Some(first) => u64::from_le_bytes(*first),
-        None => {
-            let mut word = 0;
-            for byte in name.iter().rev() {
-                word = word << 8 | u64::from(*byte);
-            }
-            word
-        }
+    if let Some(first) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*first);
+    }
+    // Of four to seven bytes the first and the last four, which overlap.
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        let last = u64::from(u32::from_le_bytes(*last));
+        return last << (8 * (name.len() - 4)) | u64::from(u32::from_le_bytes(*first));
+    }
+    match *name {
+        [] => 0,
+        [one] => one.into(),
+        [one, two] => u16::from_le_bytes([one, two]).into(),
+        [one, two, three, ..] => u32::from_le_bytes([one, two, three, 0]).into(),
     }
 }
 
@@ -76,7 +80,11 @@ impl Branch {
                 let start = start(name);
                 children
                     .iter()
-                    .find(|child| child.start == start && *child.name == *name)
+                    .find(|child| {
+                        child.start == start
+                            && child.name.len() == name.len()
+                            && (name.len() <= 8 || child.name[8..] == name[8..])
+                    })
                     .map(|child| &*child.branch)
             }
             Children::Many(children) => children.get(name).map(|branch| &**branch),

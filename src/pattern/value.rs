@@ -83,6 +83,7 @@ struct Head {
 
 impl<'a> Fields<'a> {
     /// Empty, for the next document, which may live elsewhere: the memory is kept.
+    #[inline]
     pub(crate) fn recycled<'b>(mut self) -> Fields<'b> {
         self.values.clear();
         self.places.clear();
@@ -96,8 +97,10 @@ impl<'a> Fields<'a> {
             self.document = 1;
         }
         // One huge document must not hold its memory for good.
-        self.values.shrink_to(KEPT);
-        self.places.shrink_to(KEPT);
+        if self.values.capacity().max(self.places.capacity()) > KEPT {
+            self.values.shrink_to(KEPT);
+            self.places.shrink_to(KEPT);
+        }
         Fields {
             // Collects in place: an empty vector of the same layout.
             values: self.values.into_iter().map(|_| unreachable!()).collect(),

@@ -47,7 +47,15 @@ impl Key {
                 Some(Length::Other(self.bytes.len() as u16))
             }
             Kind::Network if self.bytes.len() == 5 => Some(Length::V4(self.bytes[0].into())),
-            Kind::Network | Kind::Range => Some(Length::Other(self.bytes[0].into())),
+            Kind::Network => Some(Length::Other(self.bytes[0].into())),
+            Kind::Range => {
+                let free_bits = self.bytes[0];
+                let block = self
+                    .bytes
+                    .last_chunk()
+                    .map_or(0, |block| u64::from_le_bytes(*block));
+                Some(Length::of_block(block << free_bits, free_bits.into()))
+            }
             _ => None,
         }
     }

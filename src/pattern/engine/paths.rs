@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::key::Key;
 use super::snapshot::gram_hash;
+use crate::pattern::number::leading_of_key;
 use crate::pattern::probes::{KINDS, Kind, Length, Mark, Noted, Probes};
 use crate::pattern::tree::Branch;
 use crate::pattern::value::Field;
@@ -170,7 +171,7 @@ impl Paths {
         }
         let mark = match key.kind {
             Kind::String => Some((0, Mark::of(&key.bytes))),
-            Kind::Number => Some((1, Mark::of_number(&key.bytes))),
+            Kind::Number => Some((1, Mark::of_number(leading_of_key(&key.bytes)))),
             _ => None,
         };
         if let Some((at, Mark(mark))) = mark {

@@ -1,6 +1,7 @@
 //! Rules as they were at one moment, and the events that match them.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ask::Ask;
@@ -10,6 +11,7 @@ use super::seen::Seen;
 use super::table::Table;
 use crate::pattern::Document;
 use crate::pattern::consistency::{ClauseKind, Placing, Standing, verdict};
+use crate::pattern::number::NumberText;
 use crate::pattern::operator::{address_of, block, fold};
 use crate::pattern::probes::{Kind, Lengths, Mark, Probes};
 use crate::pattern::tree::Branch;
@@ -47,6 +49,7 @@ struct Scratch {
     fields: Fields<'static>,
     seen: Seen,
     found: Vec<Entry<'static>>,
+    wanted: Wanted,
     answers: Answers,
     rules: Vec<RuleNumber>,
 }
@@ -73,7 +76,13 @@ impl<K: Clone + Ord> Snapshot<K> {
             found,
             seen,
             ..
-        } = self.probe(document, fields, &mut scratch.seen, found);
+        } = self.probe(
+            document,
+            fields,
+            &mut scratch.seen,
+            &mut scratch.wanted,
+            found,
+        );
         let mut checking = Checking {
             asks: &self.asks,
             fields: &fields,
@@ -92,8 +101,12 @@ impl<K: Clone + Ord> Snapshot<K> {
         if !scratch.rules.is_empty() {
             scratch.rules.sort_unstable();
             scratch.rules.dedup();
-            let found = scratch.rules.drain(..);
-            keys.extend(found.filter_map(|rule| self.keys.get(rule as usize)?.clone()));
+            keys.reserve_exact(scratch.rules.len());
+            for rule in scratch.rules.drain(..) {
+                if let Some(Some(key)) = self.keys.get(rule as usize) {
+                    keys.push(key.clone());
+                }
+            }
             keys.sort_unstable();
             scratch.rules.shrink_to(FOUND_KEPT);
         }
@@ -108,8 +121,9 @@ impl<K: Clone> Snapshot<K> {
     /// How many sub-rules are looked at for a document: what matching it costs beside walking it.
     #[must_use]
     pub fn candidates(&self, document: &Document<'_>) -> usize {
-        let mut seen = Seen::default();
-        let probing = self.probe(document, Fields::default(), &mut seen, Vec::new());
+        let (mut seen, mut wanted) = (Seen::default(), Wanted::default());
+        let fields = Fields::default();
+        let probing = self.probe(document, fields, &mut seen, &mut wanted, Vec::new());
         let found = probing.found.iter();
         found.map(|entry| entry.candidate_count()).sum()
     }
@@ -119,6 +133,7 @@ impl<K: Clone> Snapshot<K> {
         document: &Document<'a>,
         fields: Fields<'static>,
         seen: &'s mut Seen,
+        wanted: &'s mut Wanted,
         found: Vec<Entry<'static>>,
     ) -> Probing<'s, 'a> {
         let mut probing = Probing {
@@ -126,11 +141,13 @@ impl<K: Clone> Snapshot<K> {
             fields: fields.recycled(),
             seen,
             found: recycled(found),
+            wanted,
         };
         if self.root.probes.has(Kind::Present) {
             probing.come_by(0, Kind::Present, &[]);
         }
         walk(document, &self.root, &mut probing);
+        probing.look_up();
         probing.follow();
         probing
     }
@@ -148,6 +165,7 @@ struct Probing<'s, 'a> {
     fields: Fields<'a>,
     seen: &'s mut Seen,
     found: Vec<Entry<'s>>,
+    wanted: &'s mut Wanted,
 }
 
 impl<'a> Visit<'a> for Probing<'_, 'a> {
@@ -163,138 +181,82 @@ impl<'a> Visit<'a> for Probing<'_, 'a> {
             return;
         }
         let value = self.fields.push(field, place, datum);
+        let mut asking = Asking {
+            table: self.table,
+            wanted: self.wanted,
+            field,
+            value,
+        };
         if probes.has(Kind::Present) && self.fields.is_first(field, value) {
-            self.come_by(field, Kind::Present, &[]);
+            asking.made(Kind::Present, &[]);
         }
         if probes.has(Kind::Exists) {
-            self.probe(field, Kind::Exists, &[], value);
+            asking.made(Kind::Exists, &[]);
         }
-        // Taken out, so that the rest may change; it goes back unchanged.
-        let datum = std::mem::replace(
-            &mut self.fields.value_mut(value).datum,
-            Datum::Literal("null"),
-        );
-        match &datum {
-            Datum::String(text) => self.string(field, probes, text, value),
-            Datum::Number(text) => {
-                if probes.has(Kind::Number)
-                    && let Some(key) = text.key()
-                    && probes.may_have(Kind::Number, Mark::of_number(&key))
-                {
-                    self.literal(field, Kind::Number, &key, value);
-                }
-                // The texts of rules do not compare; one that does equals none of them.
-                if probes.has(Kind::Text) {
-                    self.literal(field, Kind::Text, text.text(), value);
-                }
-                if probes.has(Kind::Range)
-                    && let (Some(lengths), Some(number)) = (probes.parts(), text.number())
-                {
-                    let mut sizes = lengths.ranges;
-                    while sizes != 0 {
-                        let key = range_bytes(number.rank(), sizes.trailing_zeros());
-                        self.probe(field, Kind::Range, &key, value);
-                        sizes &= sizes - 1;
-                    }
-                }
-            }
+        match &self.fields.value(value).datum {
+            Datum::String(text) => asking.string(probes, text),
+            Datum::Number(text) => asking.number(probes, text),
             Datum::Literal(text) => {
                 if probes.has(Kind::Text) {
-                    self.literal(field, Kind::Text, text.as_bytes(), value);
+                    asking.part(Kind::Text, text.as_bytes(), 0);
                 }
             }
         }
-        self.fields.value_mut(value).datum = datum;
+        if self.wanted.keys.len() >= TOGETHER {
+            self.look_up();
+        }
     }
 }
 
 impl<'s> Probing<'s, '_> {
-    fn string(&mut self, field: Field, probes: &Probes, text: &[u8], value: u32) {
-        if probes.may_have(Kind::String, Mark::of(text)) {
-            self.literal(field, Kind::String, text, value);
+    /// Looks all keys up that are wanted by now: first where each may stand, then what stands there,
+    /// so that what is far away in memory comes together.
+    fn look_up(&mut self) {
+        match self.wanted.keys.len() {
+            0 => {}
+            1..=FEW => self.look_up_by::<FEW>(),
+            _ => self.look_up_by::<TOGETHER>(),
         }
-        if probes.has(Kind::Folded) {
-            self.probe(field, Kind::Folded, &fold(text), value);
-        }
-        if let Some(lengths) = probes.parts() {
-            self.parts(field, lengths, text, value);
-        }
-        if probes.has_any(&[Kind::Address, Kind::Network])
-            && let Some(address) = address_of(text)
-        {
-            if probes.has(Kind::Address) {
-                self.probe(field, Kind::Address, &address_bytes(address), value);
+    }
+
+    /// Looks them up by so many at once.
+    fn look_up_by<const N: usize>(&mut self) {
+        let table = self.table;
+        let wanted = std::mem::take(self.wanted);
+        for keys in wanted.keys.chunks(N) {
+            let mut spots = [None; N];
+            for (spot, key) in spots.iter_mut().zip(keys) {
+                *spot = table.spot(key.hash);
             }
-            if let Some(lengths) = probes.parts() {
-                let mut lengths = match address {
-                    std::net::IpAddr::V4(_) => lengths.ipv4.into(),
-                    std::net::IpAddr::V6(_) => lengths.ipv6,
+            for (spot, key) in spots.iter_mut().zip(keys) {
+                *spot = spot.and_then(|spot| table.narrowed(spot, key.hash));
+            }
+            for (spot, key) in spots.into_iter().zip(keys) {
+                let Some(spot) = spot else { continue };
+                let value = self.fields.value(key.value);
+                let (from, to) = (key.from as usize, key.to as usize);
+                let bytes = match &value.datum {
+                    _ if key.is_made => &wanted.made[from..to],
+                    Datum::String(text) => &text[from..to],
+                    Datum::Number(text) => &text.text()[from..to],
+                    Datum::Literal(text) => &text.as_bytes()[from..to],
                 };
-                while lengths != 0 {
-                    let bits = lengths.trailing_zeros();
-                    let key = network_bytes(block(address, bits), bits);
-                    self.probe(field, Kind::Network, &key, value);
-                    lengths &= lengths - 1;
+                let is = |entry: Entry<'_>| entry.is(key.field, key.kind, bytes);
+                let Some(entry) = table.find_at(spot, key.hash, is) else {
+                    continue;
+                };
+                let outside = value.place == OUTSIDE;
+                if self.seen.hit(entry.id(), key.value, outside) && !entry.leads_nowhere() {
+                    self.found.push(entry);
+                }
+                if matches!(key.kind, Kind::String | Kind::Number | Kind::Text) {
+                    // The value is known by it from now on.
+                    self.fields.value_mut(key.value).atom = entry.id();
                 }
             }
         }
-        if let Some(grams) = probes.grams() {
-            for (kind, size, filter) in [
-                (Kind::Gram4, 4, &grams.four),
-                (Kind::Gram8, 8, &grams.eight),
-            ] {
-                if probes.has(kind) {
-                    for gram in text.windows(size) {
-                        if filter.may_hold(gram_hash(gram)) {
-                            self.probe(field, kind, gram, value);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn parts(&mut self, field: Field, lengths: &Lengths, text: &[u8], value: u32) {
-        for length in fitting(&lengths.prefixes, text) {
-            self.probe(field, Kind::Prefix, &text[..length], value);
-        }
-        for length in fitting(&lengths.suffixes, text) {
-            self.probe(field, Kind::Suffix, &text[text.len() - length..], value);
-        }
-        if lengths.folded_prefixes.is_empty() && lengths.folded_suffixes.is_empty() {
-            return;
-        }
-        let text = fold(text);
-        for length in fitting(&lengths.folded_prefixes, &text) {
-            self.probe(field, Kind::FoldedPrefix, &text[..length], value);
-        }
-        for length in fitting(&lengths.folded_suffixes, &text) {
-            self.probe(
-                field,
-                Kind::FoldedSuffix,
-                &text[text.len() - length..],
-                value,
-            );
-        }
-    }
-
-    /// Looks a literal up; the value is known by it from now on.
-    #[inline]
-    fn literal(&mut self, field: Field, kind: Kind, bytes: &[u8], value: u32) {
-        if let Some(id) = self.probe(field, kind, bytes, value) {
-            self.fields.value_mut(value).atom = id;
-        }
-    }
-
-    #[inline]
-    fn probe(&mut self, field: Field, kind: Kind, bytes: &[u8], value: u32) -> Option<u32> {
-        let entry = self.table.get(field, kind, bytes)?;
-        let outside = self.fields.value(value).place == OUTSIDE;
-        if self.seen.hit(entry.id(), value, outside) && !entry.leads_nowhere() {
-            self.found.push(entry);
-        }
-        Some(entry.id())
+        *self.wanted = wanted;
+        self.wanted.clear();
     }
 
     /// Finds an entry that no single value leads to.
@@ -326,6 +288,167 @@ impl<'s> Probing<'s, '_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Keys that are looked up together, at most.
+const TOGETHER: usize = 32;
+
+/// Keys that nothing is prepared for.
+const FEW: usize = 4;
+
+/// Keys that are to be looked up.
+#[derive(Debug, Default)]
+struct Wanted {
+    keys: Vec<WantedKey>,
+    /// The bytes of those that are no part of their value.
+    made: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct WantedKey {
+    hash: u64,
+    field: Field,
+    value: u32,
+    /// Where its bytes stand: in what was made, or in the value.
+    from: u32,
+    to: u32,
+    is_made: bool,
+    kind: Kind,
+}
+
+impl Wanted {
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.made.clear();
+    }
+}
+
+/// Finds out what one value is to be looked up by.
+struct Asking<'p> {
+    table: &'p Table,
+    wanted: &'p mut Wanted,
+    field: Field,
+    value: u32,
+}
+
+impl Asking<'_> {
+    /// By a part of its text, which begins at an offset.
+    #[inline]
+    fn part(&mut self, kind: Kind, part: &[u8], from: usize) {
+        self.wanted.keys.push(WantedKey {
+            hash: self.table.hash_of(self.field, kind, part),
+            field: self.field,
+            value: self.value,
+            from: from as u32,
+            to: (from + part.len()) as u32,
+            is_made: false,
+            kind,
+        });
+    }
+
+    /// By bytes made of it.
+    #[inline]
+    fn made(&mut self, kind: Kind, bytes: &[u8]) {
+        let from = self.wanted.made.len();
+        self.wanted.made.extend_from_slice(bytes);
+        self.part(kind, bytes, from);
+        if let Some(key) = self.wanted.keys.last_mut() {
+            key.is_made = true;
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, probes: &Probes, text: &NumberText<'_>) {
+        if probes.may_have(Kind::Number, Mark::of_number(text.leading()))
+            && let Some(key) = text.key()
+        {
+            self.made(Kind::Number, &key);
+        }
+        // The texts of rules do not compare; one that does equals none of them.
+        if probes.has(Kind::Text) {
+            self.part(Kind::Text, text.text(), 0);
+        }
+        if probes.has(Kind::Range)
+            && let (Some(lengths), Some(number)) = (probes.parts(), text.number())
+        {
+            let mut sizes = lengths.ranges.sizes(number.rank());
+            while sizes != 0 {
+                let key = range_bytes(number.rank(), sizes.trailing_zeros());
+                self.made(Kind::Range, &key);
+                sizes &= sizes - 1;
+            }
+        }
+    }
+
+    fn string(&mut self, probes: &Probes, text: &[u8]) {
+        if probes.may_have(Kind::String, Mark::of(text)) {
+            self.part(Kind::String, text, 0);
+        }
+        if probes.has(Kind::Folded) {
+            self.made(Kind::Folded, &fold(text));
+        }
+        if let Some(lengths) = probes.parts() {
+            self.affixes(lengths, text);
+        }
+        if probes.has_any(&[Kind::Address, Kind::Network])
+            && let Some(address) = address_of(text)
+        {
+            self.address(probes, address);
+        }
+        if let Some(grams) = probes.grams() {
+            for (kind, size, filter) in [
+                (Kind::Gram4, 4, &grams.four),
+                (Kind::Gram8, 8, &grams.eight),
+            ] {
+                if probes.has(kind) {
+                    for (at, gram) in text.windows(size).enumerate() {
+                        if filter.may_hold(gram_hash(gram)) {
+                            self.part(kind, gram, at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn address(&mut self, probes: &Probes, address: IpAddr) {
+        if probes.has(Kind::Address) {
+            self.made(Kind::Address, &address_bytes(address));
+        }
+        if let Some(lengths) = probes.parts() {
+            let mut lengths = match address {
+                IpAddr::V4(_) => lengths.ipv4.into(),
+                IpAddr::V6(_) => lengths.ipv6,
+            };
+            while lengths != 0 {
+                let bits = lengths.trailing_zeros();
+                let key = network_bytes(block(address, bits), bits);
+                self.made(Kind::Network, &key);
+                lengths &= lengths - 1;
+            }
+        }
+    }
+
+    #[inline]
+    fn affixes(&mut self, lengths: &Lengths, text: &[u8]) {
+        for length in fitting(&lengths.prefixes, text) {
+            self.part(Kind::Prefix, &text[..length], 0);
+        }
+        for length in fitting(&lengths.suffixes, text) {
+            let from = text.len() - length;
+            self.part(Kind::Suffix, &text[from..], from);
+        }
+        if lengths.folded_prefixes.is_empty() && lengths.folded_suffixes.is_empty() {
+            return;
+        }
+        let text = fold(text);
+        for length in fitting(&lengths.folded_prefixes, &text) {
+            self.made(Kind::FoldedPrefix, &text[..length]);
+        }
+        for length in fitting(&lengths.folded_suffixes, &text) {
+            self.made(Kind::FoldedSuffix, &text[text.len() - length..]);
         }
     }
 }

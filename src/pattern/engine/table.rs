@@ -12,7 +12,9 @@
 //! | … | room up to the next size that allocators have |
 //!
 //! So finding an entry is a way through forks, which are few enough to stay in the cache, and then
-//! words that lie beside each other. Whoever owns a table alone changes it in place.
+//! words that lie beside each other. Beside its way to a leaf a fork keeps a few bits of what is in
+//! it, so that most keys that nobody has put are done with before the leaf is read. Whoever owns a
+//! table alone changes it in place.
 
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ const LEAF: usize = 16;
 const LEAF_WORDS: usize = 1 << OFFSET_BITS;
 
 const OFFSET_BITS: u32 = 12;
+
+const TAG_BITS: u32 = u32::BITS - OFFSET_BITS;
 
 /// Leaves below one fork with no more entries than this together become one leaf again.
 const MERGED: usize = LEAF / 2;
@@ -46,15 +50,75 @@ pub(super) struct Table {
 
 #[derive(Debug, Clone)]
 enum Node {
-    Leaf(Arc<[u32]>),
+    Leaf(Leaf),
     /// A power of two of them.
     Fork(Arc<[Node]>),
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Node::Leaf(Arc::default())
+        Node::Leaf(Leaf::default())
     }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Leaf {
+    /// Two bits for each entry, drawn from its tag. As many bits as there is room for in a node.
+    filter: [u8; FILTER_BITS as usize / 8],
+    words: Arc<[u32]>,
+}
+
+const FILTER_BITS: u32 = 56;
+
+impl Leaf {
+    fn new(words: Arc<[u32]>) -> Self {
+        let slots = words.get(1..=count(&words)).unwrap_or_default();
+        let filter = slots
+            .iter()
+            .fold(0, |filter, slot| filter | marks(slot >> OFFSET_BITS));
+        let mut leaf = Leaf {
+            filter: [0; FILTER_BITS as usize / 8],
+            words,
+        };
+        leaf.filter
+            .copy_from_slice(&filter.to_le_bytes()[..FILTER_BITS as usize / 8]);
+        leaf
+    }
+
+    /// Whether there may be an entry with this tag: of leaves that are half full, one of ten says so
+    /// in vain.
+    #[inline]
+    fn may_hold(&self, tag: u32) -> bool {
+        let mut filter = [0; 8];
+        filter[..self.filter.len()].copy_from_slice(&self.filter);
+        let marks = marks(tag);
+        u64::from_le_bytes(filter) & marks == marks
+    }
+}
+
+/// The bits of a tag in a leaf's filter.
+#[inline]
+fn marks(tag: u32) -> u64 {
+    const HALF: u32 = TAG_BITS / 2;
+    let mark = |half: u32| 1_u64 << ((half * FILTER_BITS) >> HALF);
+    mark(tag >> HALF) | mark(tag & ((1 << HALF) - 1))
+}
+
+/// Where an entry may stand: a leaf, and before which of its entries it does not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spot<'t> {
+    words: &'t [u32],
+    from: usize,
+}
+
+/// Words of a line of the cache.
+const LINE: usize = 16;
+
+/// Has a word read for nothing, so that its line is on the way when it is needed. Nothing depends
+/// on the word, so that nothing waits for it.
+#[inline]
+fn ask_for(word: Option<&u32>) {
+    std::hint::black_box(word.copied());
 }
 
 impl Table {
@@ -65,8 +129,13 @@ impl Table {
     /// The entry under a key.
     #[inline]
     pub(super) fn get(&self, field: Field, kind: Kind, bytes: &[u8]) -> Option<Entry<'_>> {
-        let hash = self.hash.of(field, kind, bytes);
+        let hash = self.hash_of(field, kind, bytes);
         self.find(hash, |entry| entry.is(field, kind, bytes))
+    }
+
+    #[inline]
+    pub(super) fn hash_of(&self, field: Field, kind: Kind, bytes: &[u8]) -> u64 {
+        self.hash.of(field, kind, bytes)
     }
 
     /// The entry of that number, whose key has that hash.
@@ -76,6 +145,13 @@ impl Table {
 
     #[inline]
     fn find(&self, hash: u64, is: impl Fn(Entry<'_>) -> bool) -> Option<Entry<'_>> {
+        self.find_at(self.spot(hash)?, hash, is)
+    }
+
+    /// Where an entry with this hash stands, if there is one. Its first words are asked for, but not
+    /// waited for: several places looked for one after the other come from memory together.
+    #[inline]
+    pub(super) fn spot(&self, hash: u64) -> Option<Spot<'_>> {
         let mut node = &self.root;
         let mut path = hash;
         let leaf = loop {
@@ -88,12 +164,46 @@ impl Table {
                 Node::Leaf(leaf) => break leaf,
             }
         };
-        let tag = tag(hash);
+        if !leaf.may_hold(tag(hash)) && self.equal.is_empty() {
+            return None;
+        }
+        let words = &*leaf.words;
+        ask_for(words.first());
+        ask_for(words.get(LEAF));
+        Some(Spot { words, from: 0 })
+    }
+
+    /// The first entry there whose hash begins alike, if there is one; its words are asked for.
+    #[inline]
+    pub(super) fn narrowed<'t>(&self, spot: Spot<'t>, hash: u64) -> Option<Spot<'t>> {
+        let (words, tag) = (spot.words, tag(hash));
+        let slots = words.get(1..=count(words)).unwrap_or_default();
+        let from = slots.iter().position(|slot| slot >> OFFSET_BITS == tag);
+        let Some(from) = from else {
+            let may_be_elsewhere = !self.equal.is_empty();
+            return may_be_elsewhere.then_some(spot);
+        };
+        let start = offset(slots[from]);
+        ask_for(words.get(start));
+        ask_for(words.get(start + LINE));
+        Some(Spot { words, from })
+    }
+
+    /// The entry at a place.
+    #[inline]
+    pub(super) fn find_at<'t>(
+        &'t self,
+        spot: Spot<'t>,
+        hash: u64,
+        is: impl Fn(Entry<'_>) -> bool,
+    ) -> Option<Entry<'t>> {
+        let (leaf, tag) = (spot.words, tag(hash));
         for (at, slot) in leaf
             .get(1..=count(leaf))
             .unwrap_or_default()
             .iter()
             .enumerate()
+            .skip(spot.from)
         {
             if slot >> OFFSET_BITS == tag {
                 let entry = Entry(entry(leaf, at));
@@ -139,7 +249,7 @@ fn way(nodes: &[Node], hash: u64, taken: u32) -> usize {
 
 #[inline]
 fn tag(hash: u64) -> u32 {
-    hash as u32 & (u32::MAX >> OFFSET_BITS)
+    hash as u32 & (u32::MAX >> (u32::BITS - TAG_BITS))
 }
 
 /// Entries of a leaf: the first one begins behind the slots.
@@ -193,10 +303,10 @@ fn rounded(used: usize) -> usize {
 }
 
 /// A leaf of so many entries, which must fit.
-fn leaf_of<'w>(entries: impl Iterator<Item = (u32, &'w [u32])> + Clone) -> Arc<[u32]> {
+fn leaf_of<'w>(entries: impl Iterator<Item = (u32, &'w [u32])> + Clone) -> Leaf {
     let first = 1 + entries.clone().count();
     if first == 1 {
-        return Arc::default();
+        return Leaf::default();
     }
     let used = first + entries.clone().map(|(_, words)| words.len()).sum::<usize>();
     let mut leaf = Vec::with_capacity(rounded(used));
@@ -210,7 +320,7 @@ fn leaf_of<'w>(entries: impl Iterator<Item = (u32, &'w [u32])> + Clone) -> Arc<[
         leaf.extend_from_slice(words);
     }
     leaf.resize(rounded(used), 0);
-    leaf.into()
+    Leaf::new(leaf.into())
 }
 
 /// Where the entry of a number stands in a leaf.
@@ -234,8 +344,12 @@ fn place(leaf: &[u32], tag: u32, words: &[u32]) -> Option<usize> {
 }
 
 /// Puts an entry in the place of one that stands in a leaf, or behind all of them, or takes one out.
-fn change(leaf: &mut Arc<[u32]>, at: usize, with: Option<(u32, &[u32])>) {
-    let old: &[u32] = if leaf.is_empty() { &[1] } else { leaf };
+fn change(leaf: &mut Leaf, at: usize, with: Option<(u32, &[u32])>) {
+    let old: &[u32] = if leaf.words.is_empty() {
+        &[1]
+    } else {
+        &leaf.words
+    };
     let count = count(old);
     let (start, end) = bounds(old, at);
     let next = (at + 1).min(count);
@@ -262,10 +376,14 @@ fn change(leaf: &mut Arc<[u32]>, at: usize, with: Option<(u32, &[u32])>) {
     new.extend_from_slice(words);
     new.extend_from_slice(&old[end..self::used(old)]);
     new.resize(rounded(used), 0);
-    match Arc::get_mut(leaf) {
-        Some(leaf) if leaf.len() == new.len() => leaf.copy_from_slice(&new),
-        _ => *leaf = new.into(),
-    }
+    let words = match Arc::get_mut(&mut leaf.words) {
+        Some(words) if words.len() == new.len() => {
+            words.copy_from_slice(&new);
+            std::mem::take(&mut leaf.words)
+        }
+        _ => new.into(),
+    };
+    *leaf = Leaf::new(words);
 }
 
 /// Puts an entry below a node that `taken` bits of the hash lead to; false when there is no bit left
@@ -274,7 +392,7 @@ fn put(node: &mut Node, hash: u64, taken: u32, words: &[u32], hasher: &KeyHash) 
     match node {
         Node::Leaf(leaf) => {
             let tag = tag(hash);
-            if let Some(at) = place(leaf, tag, words) {
+            if let Some(at) = place(&leaf.words, tag, words) {
                 change(leaf, at, Some((tag, words)));
                 return true;
             }
@@ -287,7 +405,7 @@ fn put(node: &mut Node, hash: u64, taken: u32, words: &[u32], hasher: &KeyHash) 
             let bits = bits(nodes);
             let way = way(nodes, hash, taken);
             let full = match &nodes[way] {
-                Node::Leaf(leaf) => place(leaf, tag(hash), words).is_none(),
+                Node::Leaf(leaf) => place(&leaf.words, tag(hash), words).is_none(),
                 Node::Fork(_) => false,
             };
             if !full || bits == FORK_BITS || taken + bits == u64::BITS {
@@ -307,7 +425,7 @@ fn put(node: &mut Node, hash: u64, taken: u32, words: &[u32], hasher: &KeyHash) 
 fn halves(node: &Node, taken: u32, hasher: &KeyHash) -> [Node; 2] {
     match node {
         Node::Leaf(leaf) => [0, 1].map(|half| {
-            let entries = entries(leaf)
+            let entries = entries(&leaf.words)
                 .filter(|(_, words)| Entry(words).hash(hasher) << taken >> (u64::BITS - 1) == half);
             Node::Leaf(leaf_of(entries))
         }),
@@ -324,7 +442,7 @@ fn halves(node: &Node, taken: u32, hasher: &KeyHash) -> [Node; 2] {
 fn remove(node: &mut Node, hash: u64, taken: u32, id: EntryId) {
     match node {
         Node::Leaf(leaf) => {
-            if let Some(gone) = position(leaf, tag(hash), id) {
+            if let Some(gone) = position(&leaf.words, tag(hash), id) {
                 change(leaf, gone, None);
             }
         }
@@ -334,7 +452,8 @@ fn remove(node: &mut Node, hash: u64, taken: u32, id: EntryId) {
             let children = Arc::make_mut(nodes);
             remove(&mut children[way], hash, taken, id);
             // Looking at the other leaves only where there is hope costs less.
-            let few = matches!(&children[way], Node::Leaf(leaf) if count(leaf) <= MERGED / 4);
+            let few =
+                matches!(&children[way], Node::Leaf(leaf) if count(&leaf.words) <= MERGED / 4);
             if few && let Some(leaf) = merged(children) {
                 *node = Node::Leaf(leaf);
             }
@@ -343,13 +462,13 @@ fn remove(node: &mut Node, hash: u64, taken: u32, id: EntryId) {
 }
 
 /// One leaf for all, when they are few.
-fn merged(nodes: &[Node]) -> Option<Arc<[u32]>> {
+fn merged(nodes: &[Node]) -> Option<Leaf> {
     let (mut together, mut length) = (0, 0);
     for node in nodes {
         match node {
             Node::Leaf(leaf) => {
-                together += count(leaf);
-                length += used(leaf);
+                together += count(&leaf.words);
+                length += used(&leaf.words);
             }
             Node::Fork(_) => return None,
         }
@@ -358,7 +477,7 @@ fn merged(nodes: &[Node]) -> Option<Arc<[u32]>> {
         return None;
     }
     let leaves = nodes.iter().filter_map(|node| match node {
-        Node::Leaf(leaf) => Some(leaf),
+        Node::Leaf(leaf) => Some(&leaf.words),
         Node::Fork(_) => None,
     });
     Some(leaf_of(leaves.flat_map(|leaf| entries(leaf))))
@@ -413,7 +532,7 @@ mod tests {
         for (id, (key, _)) in known.drain() {
             table.remove(table.hash(&key), id);
         }
-        let left = matches!(&table.root, Node::Leaf(leaf) if count(leaf) == 0);
+        let left = matches!(&table.root, Node::Leaf(leaf) if count(&leaf.words) == 0);
         assert!(left, "{:?}", table.root);
         for (table, known) in &versions {
             for id in 1..1_500 {

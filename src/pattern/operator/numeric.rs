@@ -86,9 +86,15 @@ impl Numeric {
         let Datum::Number(text) = datum else {
             return false;
         };
-        // Most numbers are out of a range, and whether they compare takes longer to find out.
+        // Most numbers are out of a range, and which one it is exactly and whether it compares takes
+        // longer to find out.
+        if let Some(near) = text.near()
+            && (near.end() < self.ranks.start() || near.start() > self.ranks.end())
+        {
+            return false;
+        }
         let in_range = |number: Number| self.ranks.contains(&number.rank());
-        text.nearest().is_some_and(in_range) && text.number().is_some()
+        text.number().is_some_and(in_range)
     }
 
     /// The number, when nothing but one number is accepted.

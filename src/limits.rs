@@ -427,3 +427,11 @@ pub const NOTICES_PER_TARGET: u32 = 5;
 
 /// Targets that are tried at the same time: each may take its whole timeout, beside all deliveries.
 pub const TARGET_TESTS: usize = 16;
+
+/// How long a loaded chunk of a slow target may say on disk what is no longer so: what was delivered
+/// meanwhile is repeated after a crash. Writing a chunk anew each second would cost a kilobyte and
+/// more a second for every such target.
+pub const CHUNK_EXCHANGED_AFTER: Duration = Duration::from_secs(10);
+
+/// A loaded chunk is written anew earlier once one part in so many of it has ended.
+pub const CHUNK_SHARE_ENDED: usize = 8;

@@ -118,7 +118,7 @@ impl Lane {
         let long: Vec<Sequence> = self
             .chunks
             .iter()
-            .filter(|(_, chunk)| chunk.surveyed && chunk.changed)
+            .filter(|(_, chunk)| chunk.surveyed && chunk.is_stale(now))
             .map(|(first, _)| *first)
             .collect();
         for first in long {

@@ -319,9 +319,7 @@ impl Lane {
         let Some(chunk) = self.chunks.get_mut(&first) else {
             return;
         };
-        chunk.unfinished -= 1;
-        chunk.changed = true;
-        chunk.records.extend(record);
+        chunk.ended(record, Instant::now());
         if chunk.unfinished == 0 {
             // Nobody is left: the exchange settles it whole.
             self.exchange_chunk(first, false);

@@ -229,6 +229,12 @@ pub const ROOM_SHARE: usize = 4;
 /// this long is made up for, and in any second at most a tenth more than the rate goes out.
 pub const RATE_AHEAD: Duration = Duration::from_millis(100);
 
+/// Wait before a target that did not agree to be sent events is asked again, at first; it doubles.
+pub const CONSENT_WAIT: Duration = Duration::from_secs(1);
+
+/// Longest such wait: how late it may be noticed that a receiver agrees by now.
+pub const CONSENT_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// Most attempts of one delivery that a retry policy may ask for.
 pub const RETRY_ATTEMPTS: u32 = 1_000;
 

@@ -11,6 +11,7 @@ use super::{Api, Problem};
 use crate::delivery::{BreakerState, LaneStatus, OperateError};
 use crate::limits;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
+use crate::rule::RateLimit;
 
 /// How a target is doing.
 #[derive(Debug, Serialize)]
@@ -26,6 +27,11 @@ pub(super) struct Health {
     failing_since: Option<String>,
     breaker: BreakerState,
     throttled_by: Option<&'static str>,
+    /// Of a target that must agree first: `pending`, `refused` or `granted`.
+    validation: Option<&'static str>,
+    validation_error: Option<String>,
+    /// The most requests that it agreed to.
+    allowed_rate: Option<RateLimit>,
     /// Attempts at once that the target is found to bear; null before the first one.
     concurrency: Option<u64>,
     /// Deliveries not settled yet: waiting in memory, for a retry, or on disk behind the target.
@@ -150,6 +156,9 @@ impl From<LaneStatus> for Health {
             failing_since: lane.failing_since.map(|moment| moment.to_string()),
             breaker: lane.breaker,
             throttled_by: lane.throttled_by,
+            validation: lane.validation,
+            validation_error: lane.validation_error,
+            allowed_rate: lane.allowed_rate,
             concurrency: Some(lane.concurrency).filter(|limit| *limit > 0),
             in_flight: lane.in_flight,
             ready: lane.ready,

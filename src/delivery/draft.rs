@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
+use super::consent::REQUEST_ORIGIN;
 use crate::event::Event;
 use crate::query::Subject;
 use crate::rule::Target;
@@ -18,6 +19,12 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
+    /// The URL of every request to a target whose URL does not depend on the event.
+    pub(crate) fn url_of_all(target: &Target) -> Result<reqwest::Url, String> {
+        let nothing = Subject::json(b"{}").ok_or("an empty object is no JSON")?;
+        target.request.fill_url(&target.url, &nothing)
+    }
+
     /// The request that carries `encoded` and `body`; its other values come from `event`, which is
     /// as it was published. `Err` says what cannot be made, now or later.
     pub(crate) fn new(
@@ -38,6 +45,9 @@ impl Draft {
         }
         if let (Some(content_type), true) = (&shape.content_type, target.transform.is_some()) {
             headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        if let Some(validation) = &target.validation {
+            headers.insert(REQUEST_ORIGIN, validation.origin.clone());
         }
         Ok(Draft {
             method: shape.method.clone(),

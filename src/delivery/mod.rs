@@ -8,6 +8,7 @@ mod auth;
 mod breaker;
 mod client;
 mod connections;
+mod consent;
 pub mod dead_letter;
 mod draft;
 mod encode;

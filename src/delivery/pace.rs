@@ -20,6 +20,8 @@ pub(crate) struct Pace {
     hold: Option<Instant>,
     /// Requests cannot be prepared.
     lack: Option<Lack>,
+    /// The target has not agreed to be sent anything; when to ask for it.
+    consent: Option<Instant>,
 }
 
 /// A secret or a token that all requests of the target need is not to be had.
@@ -40,6 +42,8 @@ const LACK_WAIT_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     RateLimit(Instant),
+    /// The target has not agreed to be sent anything; it is asked (again) then.
+    Consent(Instant),
     /// The target answered 429 with `Retry-After`.
     RetryAfter(Instant),
     /// What requests prove themselves with is not there.
@@ -49,7 +53,10 @@ pub(crate) enum Wait {
 impl Wait {
     pub(crate) fn until(self) -> Instant {
         match self {
-            Wait::RateLimit(at) | Wait::RetryAfter(at) | Wait::Credentials(at) => at,
+            Wait::RateLimit(at)
+            | Wait::RetryAfter(at)
+            | Wait::Credentials(at)
+            | Wait::Consent(at) => at,
         }
     }
 }
@@ -61,11 +68,15 @@ impl Pace {
             even: now,
             hold: None,
             lack: None,
+            consent: None,
         }
     }
 
     /// What the next request has to wait for.
     pub(crate) fn wait(&self, now: Instant) -> Option<Wait> {
+        if let Some(at) = self.consent {
+            return Some(Wait::Consent(at));
+        }
         if let Some(until) = self.hold
             && now < until
         {
@@ -83,7 +94,10 @@ impl Pace {
 
     /// Whether requests are spread at all.
     pub(crate) fn is_bound(&self, now: Instant) -> bool {
-        self.rate.is_some() || self.lack.is_some() || self.hold.is_some_and(|until| now < until)
+        self.rate.is_some()
+            || self.lack.is_some()
+            || self.consent.is_some()
+            || self.hold.is_some_and(|until| now < until)
     }
 
     /// A request goes out.
@@ -148,6 +162,16 @@ impl Pace {
     /// A request was prepared, or may be by now.
     pub(crate) fn lacks_nothing(&mut self) {
         self.lack = None;
+    }
+
+    /// Nothing goes out until the target agrees, which it is asked at this moment; `None`: it has.
+    pub(crate) fn await_consent(&mut self, ask_at: Option<Instant>) {
+        self.consent = ask_at;
+    }
+
+    /// When to ask for the agreement that is missing.
+    pub(crate) fn consent_due(&self) -> Option<Instant> {
+        self.consent
     }
 
     /// Forgets what the target asked for: somebody changed it, or resumed it.

@@ -6,9 +6,11 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::breaker::BreakerState;
+use super::consent::Consent;
 use super::pace::Wait;
 use crate::clock::Timestamp;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
+use crate::rule::RateLimit;
 
 /// The names under which a target is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +40,15 @@ pub struct LaneStatus {
     pub failing_since: Option<Timestamp>,
     pub breaker: BreakerState,
     /// What deliveries wait for although the breaker is closed: `rate_limit`, or `retry_after` when
-    /// the target answered 429 and said when to come back, or `credentials` when a secret or token
-    /// is not to be had.
+    /// the target answered 429 and said when to come back, `credentials` when a secret or token is
+    /// not to be had, or `validation` until it agrees.
     pub throttled_by: Option<&'static str>,
+    /// Of a target that must agree first: `pending`, `refused` or `granted`.
+    pub validation: Option<&'static str>,
+    /// What it answered instead of agreeing.
+    pub validation_error: Option<String>,
+    /// The most requests that it agreed to.
+    pub allowed_rate: Option<RateLimit>,
     /// Attempts at once that the target is found to bear, up to its `concurrency`; 0 before the
     /// first one.
     pub concurrency: u64,
@@ -85,6 +93,9 @@ impl LaneStatus {
             failing_since: None,
             breaker: BreakerState::Closed,
             throttled_by: None,
+            validation: None,
+            validation_error: None,
+            allowed_rate: None,
             concurrency: 0,
             failures: 0,
             in_flight: 0,
@@ -121,7 +132,15 @@ pub(crate) struct Counters {
     pub(crate) removed: AtomicBool,
     breaker: AtomicU8,
     throttle: AtomicU8,
+    consent: Mutex<Agreement>,
     last_failure: Mutex<Option<LastFailure>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Agreement {
+    state: Option<&'static str>,
+    reason: Option<String>,
+    most: Option<RateLimit>,
 }
 
 #[derive(Debug, Clone)]
@@ -147,8 +166,28 @@ impl Counters {
             Some(Wait::RateLimit(_)) => 1,
             Some(Wait::RetryAfter(_)) => 2,
             Some(Wait::Credentials(_)) => 3,
+            Some(Wait::Consent(_)) => 4,
         };
         self.throttle.store(code, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_consent(&self, consent: &Consent) {
+        let state = consent.as_str();
+        let mut shown = self.consent.lock();
+        if state.is_none() && shown.state.is_none() {
+            return;
+        }
+        *shown = Agreement {
+            state,
+            reason: match consent {
+                Consent::Wanted { reason, .. } => reason.clone(),
+                _ => None,
+            },
+            most: match consent {
+                Consent::Granted { most } => *most,
+                _ => None,
+            },
+        };
     }
 
     pub(crate) fn failed(&self, at: Timestamp, status: Option<u16>, error: Option<String>) {
@@ -159,6 +198,7 @@ impl Counters {
     pub(crate) fn status(&self, key: TargetId, names: Names) -> LaneStatus {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let last = self.last_failure.lock().clone();
+        let agreement = self.consent.lock().clone();
         LaneStatus {
             removed: self.removed.load(Ordering::Relaxed),
             breaker: match self.breaker.load(Ordering::Relaxed) {
@@ -170,8 +210,12 @@ impl Counters {
                 0 => None,
                 1 => Some("rate_limit"),
                 2 => Some("retry_after"),
-                _ => Some("credentials"),
+                3 => Some("credentials"),
+                _ => Some("validation"),
             },
+            validation: agreement.state,
+            validation_error: agreement.reason,
+            allowed_rate: agreement.most,
             concurrency: get(&self.concurrency),
             failures: get(&self.failures),
             in_flight: get(&self.in_flight),

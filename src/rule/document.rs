@@ -27,7 +27,7 @@ pub(super) const RULE: Shape = Shape {
         "schedule",
         "targets",
     ],
-    later: &["ordering_key", "validation"],
+    later: &["ordering_key"],
     elsewhere: &[
         ("id", "into an element of `targets`"),
         ("url", "into an element of `targets`"),
@@ -44,6 +44,7 @@ pub(super) const RULE: Shape = Shape {
         ("transform", "into an element of `targets`"),
         ("signing", "into an element of `targets`"),
         ("auth", "into an element of `targets`"),
+        ("validation", "into an element of `targets`"),
         ("dead_letter", "into an element of `targets`"),
         ("reply", "into an element of `targets`"),
         ("jsonpath", "into `filter`"),
@@ -315,8 +316,13 @@ fn check_dead_letter_targets(
         };
         let detail = if *name == target.id {
             "is the target itself; name another one of this rule".to_owned()
-        } else if targets.iter().any(|other| other.id == *name) {
-            continue;
+        } else if let Some(other) = targets.iter().find(|other| other.id == *name) {
+            if other.validation.is_none() {
+                continue;
+            }
+            format!(
+                "`{name}` has `validation`, and letters do not wait for it to agree; name another one"
+            )
         } else {
             format!("this rule has no target `{name}`")
         };

@@ -46,6 +46,7 @@ mod target_document;
 mod target_url;
 mod transform;
 mod url_path;
+mod validation;
 mod watch;
 
 pub use auth::{Auth, ClientAuth, KeyPlace, OAuth2};
@@ -72,4 +73,5 @@ pub use target::{BatchPolicy, Mode, RetryPolicy, Target};
 pub use target_document::TargetDocument;
 pub use transform::TransformDocument;
 pub use url_path::PathTemplate;
+pub use validation::Validation;
 pub use watch::{FolderWatch, ReloadError};

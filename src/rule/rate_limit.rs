@@ -41,6 +41,20 @@ impl RateLimit {
             })
     }
 
+    /// So many in a minute; `None` for more than is ever counted, which limits nothing.
+    #[must_use]
+    pub fn in_a_minute(requests: u32) -> Option<RateLimit> {
+        RateLimit::parse(&format!("{requests}/m"))
+    }
+
+    /// In whole requests a minute, one at least.
+    #[must_use]
+    pub fn per_minute(&self) -> u64 {
+        let minute = Duration::from_secs(60).as_nanos();
+        let requests = minute * u128::from(self.requests) / self.per.as_nanos();
+        u64::try_from(requests).unwrap_or(u64::MAX).max(1)
+    }
+
     /// The time between two requests.
     #[must_use]
     pub fn interval(&self) -> Duration {

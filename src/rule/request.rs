@@ -39,14 +39,6 @@ pub struct FilledShape {
 }
 
 impl RequestShape {
-    /// Whether every event gets the same.
-    #[must_use]
-    pub fn is_constant(&self) -> bool {
-        self.headers.is_empty()
-            && self.query.iter().all(|(_, value)| value.is_constant())
-            && self.path.as_ref().is_none_or(PathTemplate::is_constant)
-    }
-
     /// The URL and headers for an event; else why they cannot be made, now or later.
     pub(crate) fn fill(
         &self,
@@ -54,9 +46,29 @@ impl RequestShape {
         subject: &Subject<'_>,
     ) -> Result<FilledShape, String> {
         let mut work = Work::default();
+        let url = self.url(url, subject, &mut work)?;
+        let headers = self.fill_headers(subject, &mut work)?;
+        Ok(FilledShape { url, headers })
+    }
+
+    /// The URL alone.
+    pub(crate) fn fill_url(
+        &self,
+        url: &reqwest::Url,
+        subject: &Subject<'_>,
+    ) -> Result<reqwest::Url, String> {
+        self.url(url, subject, &mut Work::default())
+    }
+
+    fn url(
+        &self,
+        url: &reqwest::Url,
+        subject: &Subject<'_>,
+        work: &mut Work,
+    ) -> Result<reqwest::Url, String> {
         let mut url = url.clone();
         if let Some(template) = &self.path {
-            let path = template.fill(subject, &mut work)?;
+            let path = template.fill(subject, work)?;
             url.set_path(&path);
             // The parser's own view of what a path is; it must be ours.
             if url.path() != path {
@@ -64,7 +76,7 @@ impl RequestShape {
             }
         }
         if !self.query.is_empty() {
-            let query = self.fill_query(url.query().unwrap_or_default(), subject, &mut work)?;
+            let query = self.fill_query(url.query().unwrap_or_default(), subject, work)?;
             url.set_query(Some(query.as_str()).filter(|query| !query.is_empty()));
         }
         if url.as_str().len() > limits::URL_BYTES {
@@ -74,8 +86,7 @@ impl RequestShape {
                 limits::URL_BYTES
             ));
         }
-        let headers = self.fill_headers(subject, &mut work)?;
-        Ok(FilledShape { url, headers })
+        Ok(url)
     }
 
     fn fill_query(
@@ -204,6 +215,28 @@ pub(super) fn read_query(
         }
     }
     complete.then_some(query)
+}
+
+/// Says of a method other than POST, and of each value from the event in the URL, that a target which
+/// is asked for its agreement cannot have it.
+pub(super) fn refuse_for_validation(node: &Node<'_>, problems: &mut Problems) {
+    if node.raw().starts_with('"') {
+        if node.raw() != "\"POST\"" {
+            node.problem(
+                problems,
+                "does not go with `validation`, which asks about POST",
+            );
+        }
+        return;
+    }
+    for (_, value) in node.entries().unwrap_or_default() {
+        if value.raw().starts_with('{') {
+            value.problem(
+                problems,
+                "does not go with `validation`: agreement is asked for one URL, and this makes many",
+            );
+        }
+    }
 }
 
 pub(super) fn serialize_method<S: Serializer>(

@@ -260,6 +260,21 @@ fn what_cannot_work_is_refused_with_its_place() {
             "query/a",
             "of which of its events",
         ),
+        (
+            json!({"validation": "cloudevents", "method": "PUT"}),
+            "method",
+            "asks about POST",
+        ),
+        (
+            json!({"validation": "cloudevents", "query": {"a": from_event}}),
+            "query/a",
+            "for one URL",
+        ),
+        (
+            json!({"validation": "cesql"}),
+            "validation",
+            "no validation",
+        ),
         (json!({"query": {"a": 1}}), "query/a", "must be a string"),
         (json!({"query": {"": "a"}}), "query/", "parameter's name"),
         (

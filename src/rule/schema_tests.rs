@@ -45,6 +45,8 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, "/$defs/dead_letter", &dead_letter::DEAD_LETTER);
     same_fields(&rule, "/$defs/target/properties/signing", &signing::SIGNING);
     same_fields(&rule, "/$defs/fromEvent", &parameter::PARAMETER);
+    let at = "/$defs/target/properties/validation/oneOf/1";
+    same_fields(&rule, at, &validation::VALIDATION);
     same_fields(&rule, "/$defs/secret", &secret_ref::SECRET);
     let at = "/$defs/target/properties/auth";
     same_fields(&rule, at, &auth::AUTH);
@@ -311,6 +313,18 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("reply", json!({"bus": "a b"})),
         target("reply", json!({})),
         target("reply", json!("yes")),
+        target("validation", json!("none")),
+        target("validation", json!("cloudevents")),
+        target("validation", json!("cloudevent")),
+        target("validation", json!({"origin": "bus.example.com"})),
+        target("validation", json!({"origin": "bus..com"})),
+        target("validation", json!({"origin": "-bus"})),
+        target("validation", json!({"origin": "a b"})),
+        target("validation", json!({"origin": "x".repeat(64)})),
+        target("validation", json!({"origin": "x.".repeat(126) + "x"})),
+        target("validation", json!({"origin": "x.".repeat(127) + "x"})),
+        target("validation", json!({})),
+        target("validation", json!(true)),
         target("dead_letter", json!({})),
         target("dead_letter", json!({"retention": "30d"})),
         target("dead_letter", json!({"url": "https://h/dead"})),
@@ -354,6 +368,19 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         let mut rule = target(name, value);
         rule["targets"][0]["mode"] = json!("batch");
         cases.push(rule);
+    }
+    for (name, value) in [
+        ("query", json!({"a": "b"})),
+        ("query", json!({"a": {"path": "$.id"}})),
+        ("headers", json!({"x-a": {"path": "$.id"}})),
+        ("method", json!("PUT")),
+        ("method", json!("POST")),
+    ] {
+        for validation in ["none", "cloudevents"] {
+            let mut rule = target(name, value.clone());
+            rule["targets"][0]["validation"] = json!(validation);
+            cases.push(rule);
+        }
     }
     let validator = validator(&schema("rule"));
     for case in cases {

@@ -14,6 +14,7 @@ use super::reply::ReplyTo;
 use super::request::RequestShape;
 use super::signing::Signing;
 use super::size::format_size;
+use super::validation::Validation;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
 use crate::secret::SecretName;
 use crate::transform::Transform;
@@ -123,6 +124,7 @@ impl Target {
             transform: None,
             signing: None,
             auth: None,
+            validation: None,
             dead_letter: DeadLetterPolicy::default(),
             disable_after: None,
             reply: None,
@@ -161,6 +163,8 @@ pub struct Target {
     pub signing: Option<Signing>,
     /// What lets the deliveries in; nothing when `None`.
     pub auth: Option<Auth>,
+    /// It must agree before it is sent anything; not asked when `None`.
+    pub validation: Option<Validation>,
     pub dead_letter: DeadLetterPolicy,
     /// How long it may accept nothing before it is disabled; never when `None`. Default 5d.
     pub disable_after: Option<Duration>,

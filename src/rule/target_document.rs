@@ -22,6 +22,7 @@ use super::target::{BatchPolicy, Mode, RetryPolicy, Target};
 use super::target_url::check_url;
 use super::transform::{self, TransformDocument};
 use super::url_path::{self, PathTemplate};
+use super::validation::{self, Validation};
 use crate::limits;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
 use crate::transform::Parameter;
@@ -44,11 +45,12 @@ pub(super) const TARGET: Shape = Shape {
         "transform",
         "signing",
         "auth",
+        "validation",
         "dead_letter",
         "disable_after",
         "reply",
     ],
-    later: &["ordering_key", "validation"],
+    later: &["ordering_key"],
     elsewhere: &[
         ("max_attempts", "into `retry`"),
         ("max_age", "into `retry`"),
@@ -128,6 +130,8 @@ pub struct TargetDocument {
     pub signing: Option<Signing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
     pub dead_letter: DeadLetterPolicy,
     pub disable_after: DisableAfter,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -258,6 +262,20 @@ impl TargetDocument {
             }),
             None => Some(None),
         };
+        let validation = match object.field("validation") {
+            Some(node) => {
+                let validation = validation::read(node, problems);
+                if matches!(validation, Some(Some(_))) {
+                    for name in ["path", "query", "method"] {
+                        if let Some(node) = object.field(name) {
+                            request::refuse_for_validation(node, problems);
+                        }
+                    }
+                }
+                validation
+            }
+            None => Some(None),
+        };
         let dead_letter = match object.field("dead_letter") {
             Some(node) => dead_letter::read(node, problems),
             None => Some(DeadLetterPolicy::default()),
@@ -307,6 +325,7 @@ impl TargetDocument {
             transform: transform?,
             signing,
             auth: auth?,
+            validation: validation?,
             dead_letter: dead_letter?,
             disable_after: disable_after?,
             reply: reply?,
@@ -363,6 +382,7 @@ impl TargetDocument {
             transform: self.transform.and_then(|document| document.transform),
             signing: self.signing,
             auth: self.auth,
+            validation: self.validation,
             dead_letter: self.dead_letter,
             disable_after: self.disable_after.0,
             reply: self.reply,

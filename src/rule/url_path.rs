@@ -39,13 +39,6 @@ impl Serialize for PathTemplate {
 }
 
 impl PathTemplate {
-    /// Whether it is the same for every event.
-    pub(super) fn is_constant(&self) -> bool {
-        self.values
-            .iter()
-            .all(|(_, parameter)| parameter.is_constant())
-    }
-
     /// The path for an event; else why it cannot be made.
     pub(super) fn fill(&self, subject: &Subject<'_>, work: &mut Work) -> Result<String, String> {
         let mut texts = Vec::with_capacity(self.values.len());

@@ -26,11 +26,6 @@ pub enum Otherwise {
 }
 
 impl Parameter {
-    #[must_use]
-    pub fn is_constant(&self) -> bool {
-        matches!(self, Parameter::Constant(_))
-    }
-
     /// The text: a string's characters, a number or boolean as it was sent. `None`: it is to be left
     /// out. The queries of one request share `work`.
     pub(crate) fn text<'s>(

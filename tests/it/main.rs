@@ -27,3 +27,4 @@ mod schedules;
 mod secrets;
 mod standings;
 mod transforms;
+mod validation;

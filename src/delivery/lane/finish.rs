@@ -257,6 +257,9 @@ impl Lane {
 
     /// Why the deliveries of this target pass their max age without an attempt, if that is known.
     fn why_not_in_time(&self) -> Option<String> {
+        if let Some(reason) = self.why_not_agreed() {
+            return Some(reason);
+        }
         let target = self.settings.target.as_ref()?;
         if let Some(why) = self.pace.lack() {
             return Some(why.to_owned());

@@ -4,6 +4,7 @@
 //! chunks on disk (`Backlogged`), what has failed waits there until it is due (`Parked`). The ADR
 //! "lanes and parking" tells why.
 
+mod agreement;
 mod change;
 mod clear;
 mod finish;
@@ -23,6 +24,7 @@ use tokio::time::{Instant, Sleep};
 use self::change::Outbox;
 use super::attempt::{Done, Sender, Wanted};
 use super::breaker::{Breaker, Gate};
+use super::consent::{self, Consent};
 use super::in_hand::InHand;
 use super::inbox::{Fresh, Inbox, Keep, Offer};
 use super::notices::Notices;
@@ -242,6 +244,10 @@ pub(crate) struct Lane {
     mark: TargetMark,
     failing: Failing,
     pace: Pace,
+    consent: Consent,
+    /// Questions for the target's agreement; one at most is of use.
+    questions: JoinSet<consent::Answer>,
+    asked: bool,
     room: Room,
     /// Flights of retries.
     retry_flights: usize,
@@ -295,12 +301,19 @@ impl Lane {
         let rate = target.and_then(|target| target.rate_limit);
         let ceiling = target.map_or(1, |target| target.concurrency);
         let mark = hub.standings.known(handle.key, target.map(Arc::as_ref));
+        let consent = Consent::of(target.map(Arc::as_ref));
+        let mut pace = Pace::new(rate, Instant::now());
+        let needs = matches!(consent, Consent::Wanted { .. });
+        pace.await_consent(needs.then(Instant::now));
         Self {
             failing: Failing::known(&mark),
             mark,
             settings,
             breaker: Breaker::new(),
-            pace: Pace::new(rate, Instant::now()),
+            pace,
+            consent,
+            questions: JoinSet::new(),
+            asked: false,
             room: Room::new(ceiling),
             retry_flights: 0,
             closed: false,
@@ -353,6 +366,12 @@ impl Lane {
             }
             tokio::select! {
                 Some(ended) = self.attempts.join_next_with_id() => self.finish(ended),
+                Some(answer) = self.questions.join_next() => {
+                    // One that was called off answers nothing.
+                    if !answer.as_ref().is_err_and(tokio::task::JoinError::is_cancelled) {
+                        self.answered(answer.ok());
+                    }
+                }
                 () = handle.inbox.woken() => {}
                 () = timer.as_mut(), if armed.is_some() => armed = None,
             }
@@ -371,6 +390,7 @@ impl Lane {
             self.drain(drain_by, now).await;
         } else if self.settings.target.is_some() {
             self.follow_breaker(now);
+            self.follow_consent(now);
             self.keep_waiting(now);
             self.look_for_retries(now);
             self.load_backlog(now);
@@ -393,14 +413,15 @@ impl Lane {
         if !Arc::ptr_eq(&settings, &self.settings) {
             let url = |of: &Settings| of.target.as_ref().map(|target| target.url.clone());
             let moved = url(&settings) != url(&self.settings);
-            self.settings = settings.clone();
+            let before = std::mem::replace(&mut self.settings, settings.clone());
             self.take_standing(moved);
+            self.renew_consent(before.target.as_deref());
             self.tell_batch_size();
             if let Some(target) = &settings.target {
-                self.pace.set_rate(target.rate_limit, Instant::now());
                 self.pace.let_go();
                 self.room.set_ceiling(target.concurrency);
             }
+            self.follow_rate(Instant::now());
         }
         if self.handle.secrets_changed.swap(false, Ordering::AcqRel) {
             self.pace.lacks_nothing();
@@ -655,6 +676,7 @@ impl Lane {
             .store(self.settings.target.is_none(), Ordering::Relaxed);
         counters.set_breaker(self.breaker.state());
         counters.set_throttle(self.paced(now));
+        counters.set_consent(&self.consent);
     }
 
     /// Whether the views show every record that was written for this lane.

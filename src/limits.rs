@@ -217,7 +217,8 @@ pub const URL_BYTES: usize = 4 * 1024;
 /// Most attempts at once that one target may ask for: each is a connection and a body in memory.
 pub const TARGET_CONCURRENCY: usize = 1_024;
 
-/// Most requests of a rate limit's second, minute or hour: more than one machine sends to one target.
+/// Most of a rate's second, minute or hour, of requests or redriven dead letters: more than one
+/// machine sends to one target.
 pub const RATE_LIMIT: u32 = 1_000_000;
 
 /// One part in so many of a target's attempts at once is kept for first attempts beside retries, and
@@ -355,9 +356,6 @@ pub const DEAD_LETTER_GROUPS: usize = 1_000;
 
 /// Dead letters looked at for one page of a filtered list: a search for what is not there must end.
 pub const DEAD_LETTERS_PER_PAGE: usize = 50_000;
-
-/// Fastest redrive that may be asked for, in its unit of time; without a rate there is no bound.
-pub const REDRIVE_RATE: u32 = 1_000_000;
 
 /// Redrives in the background at once.
 pub const REDRIVE_JOBS: usize = 16;

@@ -103,7 +103,11 @@ fn wrong_usage_ends_with_2() {
     check(&run(&[]), 2, "", "Usage");
     check(&run(&["snd"]), 2, "", "similar subcommand");
     check(&run(&["send"]), 2, "", "--type");
-    check(&run(&["dead-letter", "redrive"]), 2, "", "<IDS|--all>");
+    check(&run(&["dead-letter", "purge"]), 2, "", "say which");
+    let both = ["dead-letter", "redrive", "1-2", "--rule", "r"];
+    check(&run(&both), 2, "", "not both");
+    let to = ["dead-letter", "redrive", "--all", "--to", "billing"];
+    check(&run(&to), 2, "", "large-orders/billing");
     check(
         &run(&["rule", "list", "--url", "localhost:8080"]),
         2,

@@ -18,6 +18,7 @@ mod error;
 mod request;
 mod types;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -25,8 +26,11 @@ use serde::Deserialize;
 use crate::event::Event;
 
 pub use error::{ClientError, Problem, ProblemPlace};
-pub use request::Client;
-pub use types::{Accepted, EventFilter, Json, Page, PatternVerdict, Selection, Versioned};
+pub use request::{Client, Export};
+pub use types::{
+    Accepted, DeadLetterAction, DeadLetterFilter, EventFilter, Json, Page, PatternVerdict,
+    Redriven, Selection, Versioned,
+};
 
 const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
 /// Longer than a target's `timeout` may be.
@@ -229,107 +233,113 @@ impl Client {
 
 /// Dead letters.
 impl Client {
-    /// A page of a bus's dead letters, over all its targets or of the one selected.
+    /// A page of a bus's dead letters that fit the filter.
     pub async fn dead_letters(
         &self,
         bus: &str,
-        target: Option<(&str, &str)>,
+        filter: &DeadLetterFilter,
         limit: Option<usize>,
         after: Option<&str>,
     ) -> Result<Page, ClientError> {
-        let path = match target {
-            None => vec!["buses", bus, "dead-letters"],
-            Some((rule, target)) => dead_letter_path(bus, rule, target, &[]),
-        };
-        let mut pairs = Vec::new();
+        let mut pairs = filter.pairs();
         if let Some(limit) = limit {
             pairs.push(("limit", limit.to_string()));
         }
         if let Some(after) = after {
             pairs.push(("after", after.to_owned()));
         }
+        let path = ["buses", bus, "dead-letters"];
         self.send_page(self.get_with(&path, &pairs)?, "dead_letters")
             .await
     }
 
     /// One dead letter with its event.
-    pub async fn dead_letter(
-        &self,
-        bus: &str,
-        rule: &str,
-        target: &str,
-        id: &str,
-    ) -> Result<Json, ClientError> {
-        self.send(self.get(&dead_letter_path(bus, rule, target, &[id]))?)
+    pub async fn dead_letter(&self, bus: &str, id: &str) -> Result<Json, ClientError> {
+        self.send(self.get(&["buses", bus, "dead-letters", id])?)
             .await
     }
 
     /// Deletes one dead letter.
-    pub async fn delete_dead_letter(
-        &self,
-        bus: &str,
-        rule: &str,
-        target: &str,
-        id: &str,
-    ) -> Result<(), ClientError> {
-        self.send_empty(self.delete(&dead_letter_path(bus, rule, target, &[id]))?)
+    pub async fn delete_dead_letter(&self, bus: &str, id: &str) -> Result<(), ClientError> {
+        self.send_empty(self.delete(&["buses", bus, "dead-letters", id])?)
             .await
     }
 
-    /// Dead letters counted by target, reason and class of status, of a bus or of one target.
+    /// Dead letters that fit the filter, counted by target, reason and class of status.
     pub async fn dead_letter_groups(
         &self,
         bus: &str,
-        target: Option<(&str, &str)>,
+        filter: &DeadLetterFilter,
     ) -> Result<Json, ClientError> {
-        let path = match target {
-            Some((rule, target)) => dead_letter_path(bus, rule, target, &["groups"]),
-            None => vec!["buses", bus, "dead-letters", "groups"],
-        };
-        self.send(self.get(&path)?).await
+        let path = ["buses", bus, "dead-letters", "groups"];
+        let request = self.get_with(&path, &filter.pairs())?;
+        self.send(request.timeout(BULK_TIMEOUT)).await
     }
 
-    /// Makes dead letters pending again; returns how many.
+    /// The events of dead letters that fit the filter, as one CloudEvents batch that is read part by
+    /// part.
+    pub async fn export_dead_letters(
+        &self,
+        bus: &str,
+        filter: &DeadLetterFilter,
+    ) -> Result<Export, ClientError> {
+        let path = ["buses", bus, "dead-letters", "export"];
+        let request = self.get_with(&path, &filter.pairs())?;
+        self.send_stream(request.timeout(BULK_TIMEOUT)).await
+    }
+
+    /// Makes dead letters pending again.
     pub async fn redrive(
         &self,
         bus: &str,
-        rule: &str,
-        target: &str,
-        selection: &Selection,
-    ) -> Result<u64, ClientError> {
-        self.act(bus, rule, target, "redrive", selection).await
+        action: &DeadLetterAction<'_>,
+    ) -> Result<Redriven, ClientError> {
+        self.act(bus, "redrive", action).await
     }
 
-    /// Deletes dead letters; returns how many.
+    /// Deletes dead letters.
     pub async fn purge(
         &self,
         bus: &str,
-        rule: &str,
-        target: &str,
-        selection: &Selection,
-    ) -> Result<u64, ClientError> {
-        self.act(bus, rule, target, "purge", selection).await
+        action: &DeadLetterAction<'_>,
+    ) -> Result<Redriven, ClientError> {
+        self.act(bus, "purge", action).await
+    }
+
+    /// The redrives in the background, those that ended not long ago included.
+    pub async fn redrives(&self, bus: &str) -> Result<Page, ClientError> {
+        let path = ["buses", bus, "dead-letters", "redrives"];
+        self.send_page(self.get(&path)?, "redrives").await
+    }
+
+    /// Ends a redrive in the background.
+    pub async fn cancel_redrive(&self, bus: &str, id: &str) -> Result<(), ClientError> {
+        let path = ["buses", bus, "dead-letters", "redrives", id];
+        self.send_empty(self.delete(&path)?).await
     }
 
     async fn act(
         &self,
         bus: &str,
-        rule: &str,
-        target: &str,
         verb: &str,
-        selection: &Selection,
-    ) -> Result<u64, ClientError> {
+        action: &DeadLetterAction<'_>,
+    ) -> Result<Redriven, ClientError> {
         let request = self
-            .post(&dead_letter_path(bus, rule, target, &[verb]))?
+            .post(&["buses", bus, "dead-letters", verb])?
             // A million dead letters take their time.
             .timeout(BULK_TIMEOUT)
-            .json(selection);
-        let answer: serde_json::Map<String, serde_json::Value> = self.send(request).await?;
+            .json(action);
+        let answer: Json = self.send(request).await?;
+        if action.dry_run {
+            return Ok(Redriven::Counted(answer));
+        }
+        if action.rate.is_some() {
+            return Ok(Redriven::Job(answer));
+        }
         // One number is all the answer holds; its key says what was done with the letters.
-        Ok(answer
-            .values()
-            .find_map(serde_json::Value::as_u64)
-            .unwrap_or(0))
+        let counts: BTreeMap<String, u64> = serde_json::from_str(answer.get())
+            .map_err(|error| self.not_a_bus(&error.to_string()))?;
+        Ok(Redriven::Now(counts.into_values().next().unwrap_or(0)))
     }
 }
 
@@ -381,25 +391,6 @@ impl Client {
     pub async fn ready(&self) -> Result<(), ClientError> {
         self.send_empty(self.get_root("readyz")?).await
     }
-}
-
-fn dead_letter_path<'a>(
-    bus: &'a str,
-    rule: &'a str,
-    target: &'a str,
-    rest: &[&'a str],
-) -> Vec<&'a str> {
-    let mut path = vec![
-        "buses",
-        bus,
-        "rules",
-        rule,
-        "targets",
-        target,
-        "dead-letters",
-    ];
-    path.extend_from_slice(rest);
-    path
 }
 
 fn convert<E>(event: E) -> Result<Event, ClientError>

@@ -129,6 +129,13 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.not_a_bus(&error.to_string()))
     }
 
+    /// Sends, and hands the answer over to be read part by part.
+    pub(super) async fn send_stream(&self, request: RequestBuilder) -> Result<Export, ClientError> {
+        let response = self.ok(request).await?;
+        let client = self.clone();
+        Ok(Export { client, response })
+    }
+
     /// Sends and expects success; whatever the answer holds is let go.
     pub(super) async fn send_empty(&self, request: RequestBuilder) -> Result<(), ClientError> {
         let response = self.ok(request).await?;
@@ -222,6 +229,21 @@ impl Client {
             url: self.base().to_owned(),
             reason: reason.to_owned(),
         }
+    }
+}
+
+/// An answer that is read part by part, so that its size does not matter.
+#[derive(Debug)]
+pub struct Export {
+    client: Client,
+    response: Response,
+}
+
+impl Export {
+    /// The next part; `None` at the end of a whole answer. One that broke off is an error.
+    pub async fn next(&mut self) -> Result<Option<bytes::Bytes>, ClientError> {
+        let part = self.response.chunk().await;
+        part.map_err(|error| self.client.unreachable(&error))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What travels between a client and a bus, apart from events themselves.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -80,6 +82,103 @@ impl EventFilter {
     }
 }
 
+/// What dead letters must be like; all that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DeadLetterFilter {
+    /// The rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Why it was given up, such as `refused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `503`, `5xx`, or `none` for no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The event's `type`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Given up at or after this moment (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Given up before this moment (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl DeadLetterFilter {
+    /// Whether it asks for nothing, so that every dead letter fits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let texts = [
+            ("rule", &self.rule),
+            ("target", &self.target),
+            ("reason", &self.reason),
+            ("status", &self.status),
+            ("type", &self.kind),
+            ("since", &self.since),
+            ("until", &self.until),
+        ];
+        texts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)))
+            .collect()
+    }
+}
+
+/// What is to be done with dead letters.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadLetterAction<'a> {
+    /// Which.
+    pub selection: &'a Selection,
+    /// Count them and change nothing.
+    pub dry_run: bool,
+    /// For a redrive: so many in so long, such as `50/s`, in the background.
+    pub rate: Option<&'a str>,
+    /// For a redrive: to another rule's target.
+    pub to: Option<(&'a str, &'a str)>,
+}
+
+impl Serialize for DeadLetterAction<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+        let mut map = serializer.serialize_map(None)?;
+        match self.selection {
+            Selection::Ids { ids } => map.serialize_entry("ids", ids)?,
+            Selection::Filter { filter } => map.serialize_entry("filter", filter)?,
+            Selection::All { all } => map.serialize_entry("all", all)?,
+        }
+        if self.dry_run {
+            map.serialize_entry("dry_run", &true)?;
+        }
+        if let Some(rate) = self.rate {
+            map.serialize_entry("rate", rate)?;
+        }
+        if let Some((rule, target)) = self.to {
+            let to = BTreeMap::from([("rule", rule), ("target", target)]);
+            map.serialize_entry("to", &to)?;
+        }
+        map.end()
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum Redriven {
+    /// So many are done.
+    Now(u64),
+    /// Of a dry run: counted by group.
+    Counted(Json),
+    /// At a rate: how the work in the background stands.
+    Job(Json),
+}
+
 /// Which dead letters an action is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -89,7 +188,12 @@ pub enum Selection {
         /// Dead-letter ids, such as `17-120044`.
         ids: Vec<String>,
     },
-    /// Every one of the target.
+    /// Those that fit.
+    Filter {
+        /// What they must be like.
+        filter: DeadLetterFilter,
+    },
+    /// Every one of the bus.
     All {
         /// Always true.
         all: bool,
@@ -97,10 +201,16 @@ pub enum Selection {
 }
 
 impl Selection {
-    /// Every dead letter of the target.
+    /// Every dead letter of the bus.
     #[must_use]
     pub fn all() -> Self {
         Selection::All { all: true }
+    }
+
+    /// The dead letters that fit.
+    #[must_use]
+    pub fn filter(filter: DeadLetterFilter) -> Self {
+        Selection::Filter { filter }
     }
 
     /// The dead letters with these ids.
@@ -137,11 +247,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selection_is_written_as_ids_or_all() {
-        let ids = serde_json::to_string(&Selection::ids(vec!["1-2".into()])).unwrap();
-        let all = serde_json::to_string(&Selection::all()).unwrap();
-        assert_eq!(ids, r#"{"ids":["1-2"]}"#);
-        assert_eq!(all, r#"{"all":true}"#);
+    fn an_action_is_written_as_the_bus_reads_it() {
+        let write = |selection: Selection, dry_run, rate, to| {
+            let selection = &selection;
+            let action = DeadLetterAction {
+                selection,
+                dry_run,
+                rate,
+                to,
+            };
+            serde_json::to_string(&action).unwrap()
+        };
+        let ids = Selection::ids(vec!["1-2".into()]);
+        assert_eq!(write(ids, false, None, None), r#"{"ids":["1-2"]}"#);
+        assert_eq!(
+            write(Selection::all(), true, None, None),
+            r#"{"all":true,"dry_run":true}"#
+        );
+        let filter = DeadLetterFilter {
+            kind: Some("a".into()),
+            ..DeadLetterFilter::default()
+        };
+        assert_eq!(
+            write(
+                Selection::filter(filter),
+                false,
+                Some("5/s"),
+                Some(("r", "t"))
+            ),
+            r#"{"filter":{"type":"a"},"rate":"5/s","to":{"rule":"r","target":"t"}}"#
+        );
     }
 
     #[test]

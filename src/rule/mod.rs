@@ -60,7 +60,7 @@ pub use filter::{Filter, Verdict};
 pub use headers::Headers;
 pub use locate::{Place, excerpt, find, place};
 pub use problem::Problem;
-pub use rate_limit::RateLimit;
+pub use rate_limit::{RateLimit, RateLimitError};
 pub use reply::ReplyTo;
 pub use request::{FilledShape, RequestShape};
 pub use rules::Rules;

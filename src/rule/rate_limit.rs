@@ -1,4 +1,5 @@
-//! How many requests a target may be sent: `"200/s"`, `"60/m"`, `"1000/h"`.
+//! How many in how long, requests to a target or redriven dead letters: `"200/s"`, `"60/m"`,
+//! `"1000/h"`.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,6 +23,21 @@ pub struct RateLimit {
     requests: u32,
     unit: &'static str,
     per: Duration,
+}
+
+/// Why a text is no rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a rate is a whole number from 1 to {max}, a slash and s, m or h, such as 200/s, 60/m or 1000/h",
+    max = limits::RATE_LIMIT
+)]
+pub struct RateLimitError;
+
+impl std::str::FromStr for RateLimit {
+    type Err = RateLimitError;
+    fn from_str(text: &str) -> Result<Self, RateLimitError> {
+        RateLimit::parse(text).ok_or(RateLimitError)
+    }
 }
 
 impl RateLimit {
@@ -55,6 +71,13 @@ impl RateLimit {
         u64::try_from(requests).unwrap_or(u64::MAX).max(1)
     }
 
+    /// How many are due once `elapsed` has passed in an even spread; the first one at once.
+    #[must_use]
+    pub fn due_after(&self, elapsed: Duration) -> u64 {
+        let share = elapsed.as_nanos() * u128::from(self.requests) / self.per.as_nanos();
+        u64::try_from(share).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
     /// The time between two requests.
     #[must_use]
     pub fn interval(&self) -> Duration {
@@ -77,16 +100,15 @@ impl Serialize for RateLimit {
 
 pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<RateLimit> {
     let text = node.string(r#"a rate such as "200/s""#, problems)?;
-    let rate = RateLimit::parse(&text);
-    if rate.is_none() {
-        let detail = format!(
-            "{:?} does not read: a rate is a whole number from 1 to {}, a slash and s, m or h, such as 200/s, 60/m or 1000/h",
-            short(&text),
-            limits::RATE_LIMIT
-        );
-        node.problem(problems, detail);
+    match text.parse() {
+        Ok(rate) => Some(rate),
+        Err(error) => {
+            let error: RateLimitError = error;
+            let detail = format!("{:?} does not read: {error}", short(&text));
+            node.problem(problems, detail);
+            None
+        }
     }
-    rate
 }
 
 #[cfg(test)]
@@ -106,6 +128,29 @@ mod tests {
             assert_eq!(rate.interval(), Duration::from_micros(micros), "{text}");
             assert_eq!(rate.to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_is_due_is_neither_more_nor_less_than_the_rate() {
+        let rate = RateLimit::parse("50/s").unwrap();
+        for (millis, due) in [(0, 1), (19, 1), (20, 2), (1_000, 51), (60_000, 3_001)] {
+            let elapsed = Duration::from_millis(millis);
+            assert_eq!(rate.due_after(elapsed), due, "{millis}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_told_in_requests_a_minute() {
+        for (text, minute) in [("200/s", 12_000), ("60/m", 60), ("1000/h", 16), ("5/h", 1)] {
+            assert_eq!(
+                RateLimit::parse(text).unwrap().per_minute(),
+                minute,
+                "{text}"
+            );
+        }
+        let allowed = RateLimit::in_a_minute(120).map(|rate| rate.to_string());
+        assert_eq!(allowed.as_deref(), Some("120/m"));
+        assert_eq!(RateLimit::in_a_minute(4_000_000_000), None);
     }
 
     #[test]

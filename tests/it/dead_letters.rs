@@ -252,6 +252,7 @@ async fn a_redrive_is_counted_before_and_takes_what_its_filter_says() {
     for bad in [
         json!({"filter": {"reason": "x"}}),
         json!({"filter": {}, "all": true}),
+        json!({"filter": {"limit": 1}}),
         json!({"all": true, "rate": "5"}),
         json!({"all": true, "to": {"rule": "nope", "target": "x"}}),
     ] {

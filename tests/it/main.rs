@@ -7,6 +7,7 @@
 mod harness;
 
 mod auth;
+mod dead_letter_cli;
 mod dead_letters;
 mod delivery;
 mod drain;

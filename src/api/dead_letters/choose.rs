@@ -8,31 +8,17 @@ use super::show::parse_id;
 use super::{Key, StatusText, belongs};
 use crate::api::extract::{self, Place};
 use crate::api::{Api, Problem, events};
-use crate::delivery::dead_letter::{Choice, Rate, StatusWanted};
+use crate::delivery::dead_letter::{Choice, StatusWanted};
 use crate::limits;
 use crate::log::{DeadLetterReason, RuleName, TargetName};
-use crate::rule::Target;
+use crate::rule::{RateLimit, RateLimitError, Target};
 
-/// `?limit=&after=` and the conditions.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct ListQuery {
-    limit: Option<usize>,
-    after: Option<String>,
-    rule: Option<String>,
-    target: Option<String>,
-    reason: Option<String>,
-    status: Option<StatusText>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-}
-
-/// The conditions in a body's `filter`.
+/// Which dead letters are meant: in a query, and as a body's `filter`, which has no pages.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Conditions {
+pub(in crate::api) struct Conditions {
+    limit: Option<usize>,
+    after: Option<String>,
     rule: Option<String>,
     target: Option<String>,
     reason: Option<String>,
@@ -70,7 +56,7 @@ pub(super) enum Chosen {
     Choice(Box<Choice>),
 }
 
-impl ListQuery {
+impl Conditions {
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         extract::limit(self.limit)
     }
@@ -83,31 +69,29 @@ impl ListQuery {
     }
 
     pub(super) fn refuse_paging(&self, why: &str) -> Result<(), Problem> {
-        match (self.limit, &self.after) {
-            (None, None) => Ok(()),
-            _ => Err(Problem::malformed(format!(
+        match self.paging() {
+            None => Ok(()),
+            Some(_) => Err(Problem::malformed(format!(
                 "`limit` and `after` are not taken here: {why}."
             ))),
         }
     }
 
-    pub(super) fn choice(self, place: &Place) -> Result<Choice, Problem> {
-        let conditions = Conditions {
-            rule: self.rule,
-            target: self.target,
-            reason: self.reason,
-            status: self.status,
-            kind: self.kind,
-            since: self.since,
-            until: self.until,
-        };
-        conditions
-            .choice(place)
+    /// The name of what asks for a page, if anything does.
+    fn paging(&self) -> Option<&'static str> {
+        match (self.limit, &self.after) {
+            (Some(_), _) => Some("limit"),
+            (None, Some(_)) => Some("after"),
+            (None, None) => None,
+        }
+    }
+
+    /// The choice that a query makes.
+    pub(super) fn of_query(self, place: &Place) -> Result<Choice, Problem> {
+        self.choice(place)
             .map_err(|(name, detail)| Problem::malformed(format!("`{name}` {detail}.")))
     }
-}
 
-impl Conditions {
     /// The choice at a place; else the name of the condition at fault and what is wrong.
     fn choice(self, place: &Place) -> Result<Choice, (&'static str, String)> {
         let mut choice = Choice::all(place.bus.clone());
@@ -195,6 +179,10 @@ impl Request {
                 ),
             )),
             (None, Some(conditions), None) => {
+                if let Some(name) = conditions.paging() {
+                    let detail = format!("`{name}` is for lists; a filter means all that fit");
+                    return Err(refuse(&format!("/filter/{name}"), detail));
+                }
                 let choice = conditions.clone().choice(place).map_err(|(name, detail)| {
                     refuse(&format!("/filter/{name}"), format!("`{name}` {detail}"))
                 })?;
@@ -231,9 +219,9 @@ impl Request {
         })
     }
 
-    pub(super) fn rate(&self) -> Result<Option<Rate>, Problem> {
-        let rate = self.rate.as_deref().map(str::parse::<Rate>).transpose();
-        rate.map_err(|error| refuse("/rate", error.to_string()))
+    pub(super) fn rate(&self) -> Result<Option<RateLimit>, Problem> {
+        let rate = self.rate.as_deref().map(str::parse).transpose();
+        rate.map_err(|error: RateLimitError| refuse("/rate", error.to_string()))
     }
 
     /// What only a redrive takes.

@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream;
 
 use super::check_place;
-use super::choose::ListQuery;
+use super::choose::Conditions;
 use crate::api::extract::{Filter, Place};
 use crate::api::{Api, Problem};
 use crate::delivery::dead_letter::{Walk, with_facts};
@@ -23,10 +23,10 @@ const BATCH: HeaderValue = HeaderValue::from_static("application/cloudevents-bat
 pub(in crate::api) async fn export(
     State(api): State<Arc<Api>>,
     place: Place,
-    Filter(query): Filter<ListQuery>,
+    Filter(query): Filter<Conditions>,
 ) -> Result<Response, Problem> {
     query.refuse_paging("an export is whole; choose less with filters")?;
-    let choice = query.choice(&place)?;
+    let choice = query.of_query(&place)?;
     check_place(&api, &place)?;
     let export = Export {
         walk: Walk::new(api.log.clone(), choice, None),

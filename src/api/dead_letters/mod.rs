@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use self::choose::{Chosen, ListQuery, Request};
+use self::choose::{Chosen, Conditions, Request};
 use self::show::{LetterList, ShownGroups, ShownLetter};
 use super::extract::{self, Filter, Place};
 use super::{Api, Problem, events};
@@ -41,11 +41,11 @@ struct Purged {
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     place: Place,
-    Filter(query): Filter<ListQuery>,
+    Filter(query): Filter<Conditions>,
 ) -> Result<Json<LetterList>, Problem> {
     let limit = query.limit()?;
     let after = query.after()?;
-    let choice = query.choice(&place)?;
+    let choice = query.of_query(&place)?;
     check_place(&api, &place)?;
     let mut walk = Walk::new(api.log.clone(), choice, after);
     let (mut letters, mut looked_at) = (Vec::new(), 0);
@@ -72,10 +72,10 @@ pub(super) async fn list(
 pub(super) async fn groups(
     State(api): State<Arc<Api>>,
     place: Place,
-    Filter(query): Filter<ListQuery>,
+    Filter(query): Filter<Conditions>,
 ) -> Result<Json<ShownGroups>, Problem> {
     query.refuse_paging("groups are told all at once")?;
-    let choice = query.choice(&place)?;
+    let choice = query.of_query(&place)?;
     check_place(&api, &place)?;
     let counted = dead_letter::groups(Walk::new(api.log.clone(), choice, None)).await?;
     Ok(Json(ShownGroups::of(&api, counted, None)))

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::limits;
 use crate::log::{BusName, DeadLetter, Sequence, TargetId};
-use crate::rule::Target;
+use crate::rule::{RateLimit, Target};
 
 /// First wait after the log took nothing; it doubles.
 const WAIT: Duration = Duration::from_millis(20);
@@ -25,66 +25,6 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How often a job does its share: few enough that a step is worth its flush.
 const STEP_EVERY: Duration = Duration::from_millis(100);
-
-/// So many in so long, such as `50/s`, `300/m` or `1000/h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    pub count: u32,
-    pub per: Duration,
-}
-
-/// Why a text is no rate.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a rate is a whole number from 1 to {} and a unit, such as 50/s, 300/m or 1000/h",
-    limits::REDRIVE_RATE
-)]
-pub struct RateError;
-
-impl std::str::FromStr for Rate {
-    type Err = RateError;
-    fn from_str(text: &str) -> Result<Self, RateError> {
-        let (count, unit) = text.split_once('/').ok_or(RateError)?;
-        let per = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            _ => return Err(RateError),
-        };
-        let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-        match count.parse() {
-            Ok(count) if digits && (1..=limits::REDRIVE_RATE).contains(&count) => Ok(Self {
-                count,
-                per: Duration::from_secs(per),
-            }),
-            _ => Err(RateError),
-        }
-    }
-}
-
-impl std::fmt::Display for Rate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let unit = match self.per.as_secs() {
-            1 => "s",
-            60 => "m",
-            _ => "h",
-        };
-        write!(f, "{}/{unit}", self.count)
-    }
-}
-
-impl Rate {
-    /// How many may have been done once `elapsed` has passed; the first one at once.
-    fn due_after(self, elapsed: Duration) -> u64 {
-        let share = elapsed.as_nanos() * u128::from(self.count) / self.per.as_nanos();
-        u64::try_from(share).unwrap_or(u64::MAX).saturating_add(1)
-    }
-
-    /// The time that one takes.
-    fn gap(self) -> Duration {
-        self.per / self.count
-    }
-}
 
 /// How a job stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +41,7 @@ pub enum JobState {
 pub struct Job {
     pub id: u64,
     pub bus: BusName,
-    pub rate: Rate,
+    pub rate: RateLimit,
     /// How many were chosen when it began.
     pub chosen: u64,
     pub started: Timestamp,
@@ -159,7 +99,7 @@ impl Jobs {
     fn add(
         &self,
         bus: &BusName,
-        rate: Rate,
+        rate: RateLimit,
         chosen: u64,
         started: Timestamp,
         cancel: CancellationToken,
@@ -209,7 +149,7 @@ impl Delivery {
         bus: &BusName,
         work: Work,
         chosen: u64,
-        rate: Rate,
+        rate: RateLimit,
         to: Option<&Arc<Target>>,
     ) -> Result<Arc<Job>, JobError> {
         let inner = &self.0;
@@ -262,7 +202,7 @@ async fn redrive(
         let allowed = job.rate.due_after(began.elapsed());
         let room = allowed.saturating_sub(job.redriven());
         if room == 0 {
-            let gap = job.rate.gap();
+            let gap = job.rate.interval();
             rest(job, gap.clamp(Duration::from_millis(1), STEP_EVERY)).await;
             continue;
         }
@@ -279,7 +219,7 @@ async fn redrive(
         job.redriven.fetch_add(done as u64, Ordering::AcqRel);
         if done > 0 {
             // Large rates are served in steps that are worth a flush.
-            rest(job, STEP_EVERY.min(job.rate.gap() * 64)).await;
+            rest(job, STEP_EVERY.min(job.rate.interval() * 64)).await;
         }
     }
     Ok(())
@@ -359,48 +299,5 @@ impl Source {
         letters.retain(|letter| letter.dead_at < self.until);
         let ended = self.ids.is_empty() && self.read.is_empty() && self.walk.is_none();
         Ok((!letters.is_empty() || !ended).then_some(letters))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_reads_back() {
-        for text in ["1/s", "50/s", "300/m", "1000/h"] {
-            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
-        }
-        for bad in [
-            "",
-            "50",
-            "50/",
-            "/s",
-            "0/s",
-            "-1/s",
-            "+1/s",
-            "1.5/s",
-            "50/d",
-            "50 /s",
-            "1000000000/s",
-        ] {
-            assert!(bad.parse::<Rate>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_rate_is_neither_passed_nor_missed() {
-        let rate: Rate = "50/s".parse().unwrap();
-        for (millis, due) in [(0, 1), (19, 1), (20, 2), (1_000, 51), (60_000, 3_001)] {
-            assert_eq!(
-                rate.due_after(Duration::from_millis(millis)),
-                due,
-                "{millis}"
-            );
-        }
-        assert_eq!(
-            "1/h".parse::<Rate>().unwrap().gap(),
-            Duration::from_secs(3_600)
-        );
     }
 }

@@ -18,7 +18,7 @@ pub use self::choice::{Choice, StatusClass, StatusWanted, Walk};
 pub use self::facts::with_facts;
 pub use self::groups::{Group, Groups, groups, groups_of};
 pub(super) use self::job::Jobs;
-pub use self::job::{Job, JobError, JobState, Rate, RateError, Work};
+pub use self::job::{Job, JobError, JobState, Work};
 
 use super::Delivery;
 use crate::limits;

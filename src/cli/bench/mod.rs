@@ -59,7 +59,7 @@ What is compared:
   deliver   publish to delivered, against a forwarder without storage (HTTP in, HTTP out)
   backlog   a healthy target while --events deliveries wait for a dead one, against without
   recover   start-up with --events events kept: after a stop, after a kill, without the view
-  targets   what signatures, fan-out, a rate limit and a target that hangs cost, against without
+  targets   what signatures, transforms, fan-out, a rate limit and a target that hangs cost
   match     matching in one process, up to --events rules, against reading the events as JSON
 
 The bench fails when an event is lost, refused or delivered to the wrong place.";

@@ -1,4 +1,4 @@
-//! What a target's settings cost: signatures, many targets, a rate limit, and a neighbour that hangs;
+//! What a target's settings cost: signatures, transforms, many targets, a rate limit, and a neighbour that hangs;
 //! each beside the same bus without it.
 
 use std::net::TcpListener;
@@ -23,6 +23,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Section>, Failure> {
     let server = Server::bus(&data_dir)?;
     let sections = vec![
         signed(bench, &server)?,
+        transformed(bench, &server)?,
         fan_out(bench, &server)?,
         limited(bench, &server)?,
         beside_one_that_hangs(bench, &server)?,
@@ -86,22 +87,7 @@ fn signed(bench: &Bench, server: &Server) -> Result<Section, Failure> {
             json!({ "mode": "binary", "signing": { "secret": "ed25519" } }),
         ),
     ];
-    let mut routes = Vec::new();
-    for (kind, name, settings) in settings {
-        let route = Route::new(kind)?;
-        put(server, &route, &[target("t", &route.url(), &settings)])?;
-        routes.push((name, route, Vec::new()));
-    }
-    for round in 1..=bench.args.rounds {
-        for (name, route, rounds) in &mut routes {
-            let what = format!("targets, round {round}: {name}");
-            rounds.push(route.round(bench, server, &what, None, bench.args.ahead as usize)?);
-        }
-    }
-    let sides: Vec<Side> = routes
-        .into_iter()
-        .map(|(name, _, rounds)| Side::of(name, rounds))
-        .collect();
+    let sides = side_by_side(bench, server, &settings)?;
     let rate = |at: usize| sides[at].ratio(&sides[0], |round| round.events_per_second);
     Ok(Section {
         mode: "targets",
@@ -109,6 +95,70 @@ fn signed(bench: &Bench, server: &Server) -> Result<Section, Failure> {
         findings: vec![
             finding("v1 / unsigned", rate(1), None),
             finding("v1a / unsigned", rate(2), None),
+        ],
+        sides,
+    })
+}
+
+/// The same events to a target each, with these settings; all as fast as they go.
+fn side_by_side(
+    bench: &Bench,
+    server: &Server,
+    settings: &[(&'static str, &'static str, Value)],
+) -> Result<Vec<Side>, Failure> {
+    let mut routes = Vec::new();
+    for (kind, name, settings) in settings {
+        let route = Route::new(kind)?;
+        put(server, &route, &[target("t", &route.url(), settings)])?;
+        routes.push((*name, route, Vec::new()));
+    }
+    for round in 1..=bench.args.rounds {
+        for (name, route, rounds) in &mut routes {
+            let what = format!("targets, round {round}: {name}");
+            rounds.push(route.round(bench, server, &what, None, bench.args.ahead as usize)?);
+        }
+    }
+    let sides = routes.into_iter();
+    Ok(sides
+        .map(|(name, _, rounds)| Side::of(name, rounds))
+        .collect())
+}
+
+fn transformed(bench: &Bench, server: &Server) -> Result<Section, Failure> {
+    let paths = json!({ "total": "$.data.order.total", "currency": "$.data.order.currency" });
+    let settings = [
+        ("bench.plain", "as it is", json!({})),
+        (
+            "bench.template",
+            "a JSON template of two paths",
+            json!({ "transform": {
+                "input_paths": paths,
+                "template": { "total": "<total>", "note": "in <currency>, by <eventyard.rule-name>" },
+            } }),
+        ),
+        (
+            "bench.query",
+            "one path that is not plain",
+            json!({ "transform": { "input_path": "$..currency" } }),
+        ),
+        (
+            "bench.request",
+            "values in query and header",
+            json!({
+                "query": { "currency": { "path": "$.data.order.currency" } },
+                "headers": { "x-country": { "path": "$.data.order.customer.country" } },
+            }),
+        ),
+    ];
+    let sides = side_by_side(bench, server, &settings)?;
+    let rate = |at: usize| sides[at].ratio(&sides[0], |round| round.events_per_second);
+    Ok(Section {
+        mode: "targets",
+        title: "transformed deliveries at full speed".to_owned(),
+        findings: vec![
+            finding("a template / as it is", rate(1), None),
+            finding("a descendant query / as it is", rate(2), None),
+            finding("values in query and header / as it is", rate(3), None),
         ],
         sides,
     })

@@ -439,3 +439,14 @@ pub const CHUNK_EXCHANGED_AFTER: Duration = Duration::from_secs(10);
 
 /// A loaded chunk is written anew earlier once one part in so many of it has ended.
 pub const CHUNK_SHARE_ENDED: usize = 8;
+
+/// Deliveries of one target that wait in memory for an older one of their order key: as many as may
+/// wait there for anything else. More are parked one by one.
+pub const ORDER_WAITING: usize = LANE_READY;
+
+/// Deliveries of one order key that are read back from disk at once, when it is their turn.
+pub const LINE_READ: usize = 64;
+
+/// Deliveries that a lane with an ordering key moves behind older ones of their key before it looks
+/// at anything else again: bounds one turn of the lane.
+pub const ORDER_HELD_BACK: usize = 512;

@@ -24,6 +24,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "rule",
         &[
+            "json",
             "event",
             "pattern",
             "query",

@@ -71,6 +71,8 @@ impl Sender {
         // The first of them as it was published.
         let mut first = None;
         let mut members = Vec::with_capacity(wanted.len());
+        // In order nothing goes before an event that cannot be read just now.
+        let mut not_read = false;
         for wanted in wanted {
             let read = self.log.event(wanted.sequence).await;
             let now = self.clock.now();
@@ -88,6 +90,14 @@ impl Sender {
                 bus: event.as_ref().map(|event| event.bus.clone()),
                 outcome,
             };
+            if target.ordering_key.is_some() {
+                if not_read {
+                    result.outcome = None;
+                    done.push(result);
+                    continue;
+                }
+                not_read = matches!(result.outcome, Some(Outcome::NotRead(_)));
+            }
             if let Some(event) = event {
                 if now > since.plus(target.retry.max_age) {
                     result.outcome = Some(Outcome::Expired);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::log::{AppendError, Sequence};
+use crate::log::{AppendError, OrderKey, Sequence};
 
 /// A delivery that was just routed; only memory and the router's checkpoint know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub(crate) struct Fresh {
     /// The event's time: its max age counts from here.
     pub(crate) since: Timestamp,
     pub(crate) offered: Instant,
+    pub(crate) key: OrderKey,
 }
 
 /// What became of an offer.
@@ -136,6 +137,14 @@ impl Inbox {
         state.ready.pop_front()
     }
 
+    /// The oldest one in memory, left where it is.
+    pub(crate) fn first(&self) -> Option<Sequence> {
+        let state = self.state.lock();
+        let (ready, spilled) = (state.ready.front(), state.spill.first());
+        let first = ready.into_iter().chain(spilled);
+        first.map(|fresh| fresh.sequence).min()
+    }
+
     pub(crate) fn waiting(&self) -> Waiting {
         let state = self.state.lock();
         let front = state.ready.front().or(state.spill.first());
@@ -230,6 +239,7 @@ mod tests {
             sequence,
             since: Timestamp::from_millis(sequence),
             offered: Instant::now(),
+            key: OrderKey::NONE,
         }
     }
 

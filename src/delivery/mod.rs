@@ -62,8 +62,8 @@ use self::standing::Standings;
 use crate::clock::Clock;
 use crate::limits;
 use crate::log::{
-    AppendError, BusName, Log, LogError, LoggedEvent, Record, RuleName, Sequence, TargetId,
-    TargetName,
+    AppendError, BusName, Line, Log, LogError, LoggedEvent, OrderKey, Record, RuleName, Sequence,
+    TargetId, TargetName,
 };
 use crate::rule::{Rules, Target};
 use crate::secret::Secrets;
@@ -125,6 +125,7 @@ impl Delivery {
         } else {
             Notices::off()
         };
+        let repeats_through = log.durable_through();
         let sender = Sender {
             log,
             rules: rules.clone(),
@@ -141,6 +142,7 @@ impl Delivery {
                 standings,
                 notices,
                 drain_by: OnceLock::new(),
+                repeats_through,
             }),
             rules,
             connections,
@@ -180,6 +182,7 @@ impl Delivery {
             sequence: event.sequence,
             since: event.due(),
             offered,
+            key: order_key(target, event),
         };
         loop {
             let lane = self.0.lanes.read().get(&target.key).cloned();
@@ -279,6 +282,20 @@ impl Delivery {
 
     fn rules(&self) -> &Rules {
         &self.0.rules
+    }
+
+    /// The line in which a delivery stands that is parked behind its lane's back.
+    async fn line_of(
+        &self,
+        target: TargetId,
+        sequence: Sequence,
+    ) -> Result<Option<Line>, LogError> {
+        let target = self.0.rules.current().target(target);
+        let Some(target) = target.filter(|target| target.ordering_key.is_some()) else {
+            return Ok(None);
+        };
+        let event = self.log().event(sequence).await?;
+        Ok(event.and_then(|event| line_of(&target, &event)))
     }
 
     /// So many deliveries of this target were parked behind its lane's back: dead letters anew, or
@@ -436,6 +453,18 @@ impl Delivery {
             target: TargetName::new(&format!("deleted-{}", key.0)).expect("a valid name"),
         })
     }
+}
+
+/// By what a delivery is in order with others.
+fn order_key(target: &Target, event: &LoggedEvent) -> OrderKey {
+    let key = target.ordering_key.as_ref();
+    key.map_or(OrderKey::NONE, |key| key.of(&event.event))
+}
+
+/// The line in which a delivery stands that is parked before it was attempted.
+pub(crate) fn line_of(target: &Target, event: &LoggedEvent) -> Option<Line> {
+    let key = order_key(target, event);
+    (!key.is_none()).then_some(Line { key, holds: true })
 }
 
 fn names(target: &Target) -> Names {

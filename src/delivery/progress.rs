@@ -65,6 +65,11 @@ impl Progress {
         window.routed_through = window.routed_through.max(through);
     }
 
+    /// How far events have been offered.
+    pub(crate) fn routed_through(&self) -> Sequence {
+        self.window.lock().routed_through
+    }
+
     /// One delivery of each of these events no longer depends on memory.
     pub(crate) fn settle_all(&self, sequences: impl IntoIterator<Item = Sequence>) {
         let mut window = self.window.lock();

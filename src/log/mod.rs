@@ -10,6 +10,7 @@ mod browse;
 mod dedup;
 mod follow;
 mod index;
+mod line;
 mod name;
 mod read;
 mod record;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use browse::{EventPage, EventQuery};
+pub use line::{Chunk, Line, OrderKey, Queued};
 pub use name::{BusName, NameError, RuleName, TargetName};
 pub use record::{
     DeadLetter, DeadLetterReason, DisabledFor, LoggedEvent, Parked, Record, Standing, TargetId,
@@ -362,7 +364,8 @@ impl Log {
         Ok(self.shared.view()?.targets_with_state()?)
     }
 
-    /// Parked deliveries of a target that are due, earliest first.
+    /// Parked deliveries of a target that are due, earliest first. Of those that stand in one line
+    /// only the first is ever due.
     ///
     /// # Errors
     /// [`LogError`], as for all views.
@@ -371,8 +374,30 @@ impl Log {
         target: TargetId,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Parked>, LogError> {
+    ) -> Result<Vec<Queued>, LogError> {
         Ok(self.shared.view()?.parked_due(target, now, limit)?)
+    }
+
+    /// Whether deliveries of a target stand in the line of a key, or in any line.
+    ///
+    /// # Errors
+    /// [`LogError`], as for all views.
+    pub fn has_line(&self, target: TargetId, key: Option<OrderKey>) -> Result<bool, LogError> {
+        Ok(self.shared.view()?.has_line(target, key)?)
+    }
+
+    /// Deliveries of a target that stand in a key's line behind the sequence `after`, in order.
+    ///
+    /// # Errors
+    /// [`LogError`], as for all views.
+    pub fn line_after(
+        &self,
+        target: TargetId,
+        key: OrderKey,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Queued>, LogError> {
+        Ok(self.shared.view()?.line_after(target, key, after, limit)?)
     }
 
     /// When the earliest parked delivery of a target is due.
@@ -388,7 +413,8 @@ impl Log {
     /// # Errors
     /// [`LogError`], as for all views.
     pub fn parked(&self, target: TargetId, sequence: Sequence) -> Result<Option<Parked>, LogError> {
-        Ok(self.shared.view()?.parked(target, sequence)?)
+        let queued = self.shared.view()?.parked(target, sequence)?;
+        Ok(queued.map(|queued| queued.parked))
     }
 
     /// Parked deliveries of a target behind the sequence `after`, by sequence.
@@ -400,7 +426,7 @@ impl Log {
         target: TargetId,
         after: Option<Sequence>,
         limit: usize,
-    ) -> Result<Vec<Parked>, LogError> {
+    ) -> Result<Vec<Queued>, LogError> {
         Ok(self.shared.view()?.parked_after(target, after, limit)?)
     }
 
@@ -413,7 +439,7 @@ impl Log {
         target: TargetId,
         after: Sequence,
         limit: usize,
-    ) -> Result<Vec<Vec<Sequence>>, LogError> {
+    ) -> Result<Vec<Chunk>, LogError> {
         Ok(self.shared.view()?.backlog(target, after, limit)?)
     }
 
@@ -591,5 +617,7 @@ fn remembered(view: &view::View) -> Result<Dedup, StoreError> {
     Ok(dedup)
 }
 
+#[cfg(test)]
+mod lines_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use super::line::{Chunk, Line, OrderKey};
 use super::name::{BusName, RuleName, TargetName};
 use crate::clock::Timestamp;
 use crate::event::Event;
@@ -93,6 +94,37 @@ pub enum Record {
     ScheduleForgotten { bus: BusName, rule: RuleName },
     /// How a target stands from now on. Replaces an earlier one of the same target; goes with it.
     TargetMarked(TargetMark),
+    /// As `Parked`, of a delivery with an order key.
+    ParkedInLine { parked: Parked, line: Line },
+    /// As `Backlogged`, with the deliveries' order keys.
+    BackloggedInOrder {
+        target: TargetId,
+        deliveries: Vec<(Sequence, OrderKey)>,
+    },
+}
+
+impl Record {
+    /// A parked delivery, in its line if it has one.
+    #[must_use]
+    pub fn parked(parked: Parked, line: Option<Line>) -> Record {
+        match line {
+            Some(line) => Record::ParkedInLine { parked, line },
+            None => Record::Parked(parked),
+        }
+    }
+
+    /// A chunk of deliveries.
+    #[must_use]
+    pub fn chunk(target: TargetId, chunk: Chunk) -> Record {
+        if chunk.keys.is_empty() {
+            let sequences = chunk.sequences;
+            return Record::Backlogged { target, sequences };
+        }
+        Record::BackloggedInOrder {
+            target,
+            deliveries: chunk.deliveries().collect(),
+        }
+    }
 }
 
 /// How a target stands, where that must survive a restart.
@@ -167,10 +199,22 @@ pub struct Parked {
     pub due: Timestamp,
     /// Attempts made so far.
     pub attempts: u32,
-    /// When the delivery became pending; its greatest age counts from here.
+    /// When the delivery became pending, or [`Parked::SINCE_ITS_EVENT`]; its greatest age counts from
+    /// here.
     pub since: Timestamp,
     pub last_status: Option<u16>,
     pub last_error: Option<String>,
+}
+
+impl Parked {
+    /// In `since`: pending since the event's own time, which whoever parked it had not read.
+    pub const SINCE_ITS_EVENT: Timestamp = Timestamp::from_millis(0);
+
+    /// When it became pending; `None` for the event's own time.
+    #[must_use]
+    pub fn known_since(&self) -> Option<Timestamp> {
+        Some(self.since).filter(|since| *since != Self::SINCE_ITS_EVENT)
+    }
 }
 
 /// A delivery that was given up.

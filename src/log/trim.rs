@@ -240,11 +240,22 @@ fn is_current(view: &View, record: &Record, number: Sequence) -> Result<bool, Lo
         Record::RulePut { bus, rule, .. } => view
             .rule(bus, rule)?
             .is_some_and(|held| held.revision == number),
-        Record::Parked(parked) => {
-            view.parked(parked.target, parked.sequence)?.as_ref() == Some(parked)
-        }
+        Record::Parked(parked) => view
+            .parked(parked.target, parked.sequence)?
+            .is_some_and(|held| held.parked == *parked && held.line.is_none()),
+        Record::ParkedInLine { parked, line } => view
+            .parked(parked.target, parked.sequence)?
+            .is_some_and(|held| held.parked == *parked && held.line == Some(*line)),
         Record::Backlogged { target, sequences } => match sequences.first() {
-            Some(first) => view.backlog_chunk(*target, *first)?.as_ref() == Some(sequences),
+            Some(first) => view
+                .backlog_chunk(*target, *first)?
+                .is_some_and(|held| held.sequences == *sequences),
+            None => false,
+        },
+        Record::BackloggedInOrder { target, deliveries } => match deliveries.first() {
+            Some((first, _)) => view
+                .backlog_chunk(*target, *first)?
+                .is_some_and(|held| held.deliveries().eq(deliveries.iter().copied())),
             None => false,
         },
         Record::DeadLettered(letter) => {

@@ -104,6 +104,19 @@ impl Query {
         matches!(self.0.form, Form::Plain(_))
     }
 
+    /// The member of the event that a plain path begins with, and whether it leads below it. `None`
+    /// of every other query, and of one that begins with an index.
+    #[must_use]
+    pub fn member(&self) -> Option<(&str, bool)> {
+        match &self.0.form {
+            Form::Plain(steps) => match steps.split_first() {
+                Some((Step::Name(name), below)) => Some((name, !below.is_empty())),
+                _ => None,
+            },
+            Form::Full { .. } => None,
+        }
+    }
+
     /// Whether it selects one value at most, whatever the event.
     #[must_use]
     pub fn is_singular(&self) -> bool {
@@ -172,6 +185,8 @@ impl PartialEq for Query {
         self.text() == other.text()
     }
 }
+
+impl Eq for Query {}
 
 impl Serialize for Query {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -27,7 +27,7 @@ pub(super) const RULE: Shape = Shape {
         "schedule",
         "targets",
     ],
-    later: &["ordering_key"],
+    later: &[],
     elsewhere: &[
         ("id", "into an element of `targets`"),
         ("url", "into an element of `targets`"),
@@ -39,6 +39,8 @@ pub(super) const RULE: Shape = Shape {
         ("timeout", "into an element of `targets`"),
         ("concurrency", "into an element of `targets`"),
         ("rate_limit", "into an element of `targets`"),
+        ("ordering_key", "into an element of `targets`"),
+        ("on_failure", "into an element of `targets`"),
         ("retry", "into an element of `targets`"),
         ("batch", "into an element of `targets`"),
         ("transform", "into an element of `targets`"),

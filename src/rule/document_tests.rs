@@ -172,15 +172,10 @@ fn an_unknown_field_suggests_the_near_one() {
 
 #[test]
 fn fields_of_later_versions_are_refused_by_name() {
-    let field = "ordering_key";
-    let pointer = format!("/targets/0/{field}");
-    check_target(
-        &format!(r#""{field}": {{}}"#),
-        &[(&pointer, "this version has no")],
-    );
-    let pointer = format!("/{field}");
-    let rule = MINIMAL.replacen('{', &format!(r#"{{"{field}": 1, "#), 1);
-    check(&rule, &[(&pointer, "this version has no")]);
+    let rule = MINIMAL.replacen('{', r#"{"filter": {"cesql": "TRUE"}, "#, 1);
+    check(&rule, &[("/filter/cesql", "this version has no")]);
+    let rule = MINIMAL.replacen('{', r#"{"ordering_key": "subject", "#, 1);
+    check(&rule, &[("/ordering_key", "into an element of `targets`")]);
 }
 
 #[test]

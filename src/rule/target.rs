@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::auth::Auth;
 use super::dead_letter::DeadLetterPolicy;
 use super::duration::{self, format_duration};
+use super::ordering::{OnFailure, OrderingKey};
 use super::rate_limit::RateLimit;
 use super::reply::ReplyTo;
 use super::request::RequestShape;
@@ -128,6 +129,8 @@ impl Target {
             dead_letter: DeadLetterPolicy::default(),
             disable_after: None,
             reply: None,
+            ordering_key: None,
+            on_failure: OnFailure::default(),
         }
     }
 }
@@ -170,4 +173,8 @@ pub struct Target {
     pub disable_after: Option<Duration>,
     /// Where a CloudEvent that it answers with is published.
     pub reply: Option<ReplyTo>,
+    /// By what its deliveries are made one at a time, in the log's order.
+    pub ordering_key: Option<OrderingKey>,
+    /// Only with an ordering key.
+    pub on_failure: OnFailure,
 }

@@ -11,6 +11,7 @@ use super::dead_letter::{self, DeadLetterPolicy, DeadLetterPush};
 use super::disable_after::{self, DisableAfter};
 use super::duration::{self, format_duration};
 use super::headers::{self, Headers};
+use super::ordering::{self, OnFailure, OrderingKey};
 use super::parameter;
 use super::problem::{Problem, Problems};
 use super::rate_limit::{self, RateLimit};
@@ -49,8 +50,10 @@ pub(super) const TARGET: Shape = Shape {
         "dead_letter",
         "disable_after",
         "reply",
+        "ordering_key",
+        "on_failure",
     ],
-    later: &["ordering_key"],
+    later: &[],
     elsewhere: &[
         ("max_attempts", "into `retry`"),
         ("max_age", "into `retry`"),
@@ -136,6 +139,11 @@ pub struct TargetDocument {
     pub disable_after: DisableAfter,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<ReplyTo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<OrderingKey>,
+    /// Some exactly with an ordering key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
 }
 
 impl TargetDocument {
@@ -295,6 +303,21 @@ impl TargetDocument {
             (Some(node), _) => reply::read(node, problems),
             (None, _) => Some(None),
         };
+        let ordering_key = match object.field("ordering_key") {
+            Some(node) => Some(ordering::read_key(node, problems)?),
+            None => None,
+        };
+        let on_failure = match (object.field("on_failure"), &ordering_key) {
+            (Some(node), None) => {
+                node.problem(
+                    problems,
+                    "holds with an ordering key only; add `ordering_key` or remove `on_failure`",
+                );
+                None
+            }
+            (Some(node), Some(_)) => Some(ordering::read_on_failure(node, problems)?),
+            (None, key) => key.as_ref().map(|_| OnFailure::default()),
+        };
         if mode == Some(Mode::Batch) {
             for name in ["headers", "query", "path"] {
                 if let Some(node) = object.field(name) {
@@ -329,6 +352,8 @@ impl TargetDocument {
             dead_letter: dead_letter?,
             disable_after: disable_after?,
             reply: reply?,
+            ordering_key,
+            on_failure,
         })
     }
 
@@ -386,6 +411,8 @@ impl TargetDocument {
             dead_letter: self.dead_letter,
             disable_after: self.disable_after.0,
             reply: self.reply,
+            ordering_key: self.ordering_key,
+            on_failure: self.on_failure.unwrap_or_default(),
         }
     }
 }

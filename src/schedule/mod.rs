@@ -20,7 +20,7 @@ use tracing::{error, warn};
 
 use self::timetable::Timetable;
 use crate::clock::{Clock, Timestamp};
-use crate::delivery::Delivery;
+use crate::delivery::{self, Delivery};
 use crate::limits;
 use crate::log::{AppendError, Log, LogError, Parked, Record, Sequence, TargetId};
 use crate::router;
@@ -181,7 +181,8 @@ impl Schedule {
                             continue;
                         }
                         *parked.entry(target.key).or_default() += 1;
-                        records.push(Record::Parked(first_attempt(target.key, sequence, due)));
+                        let first = first_attempt(target.key, sequence, due);
+                        records.push(Record::parked(first, delivery::line_of(&target, &event)));
                     }
                 }
                 None => error!(sequence, "a scheduled event is gone from the log"),

@@ -175,6 +175,35 @@ impl Store {
         })
     }
 
+    /// The first key with `from <= key < to`, as if `changes` had been applied.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn first_key(
+        &self,
+        from: Key,
+        to: Key,
+        changes: &Batch,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let range = from.into_bytes()..to.into_bytes();
+        let changes = &changes.changes;
+        guarded(|| {
+            let mut first = changes
+                .range(range.clone())
+                .find(|(_, value)| value.is_some())
+                .map(|(key, _)| key.clone());
+            for key in self.tree.range(range).keys() {
+                let key = key.map_err(failed)?;
+                if !matches!(changes.get(key.as_ref()), Some(None)) {
+                    let key = key.to_vec();
+                    first = Some(first.map_or(key.clone(), |first| first.min(key)));
+                    break;
+                }
+            }
+            Ok(first)
+        })
+    }
+
     /// Up to `limit` pairs with `from <= key < to`, ascending.
     ///
     /// # Errors

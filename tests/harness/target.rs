@@ -43,8 +43,30 @@ pub(crate) struct Received {
 }
 
 struct Script {
-    replies: VecDeque<Reply>,
+    answers: Answers,
     received: Vec<Received>,
+}
+
+enum Answers {
+    Queue(VecDeque<Reply>),
+    By(Box<dyn FnMut(&Received) -> Reply + Send>),
+}
+
+impl Answers {
+    fn queue<R: Into<Reply>>(replies: impl IntoIterator<Item = R>) -> Answers {
+        Answers::Queue(replies.into_iter().map(Into::into).collect())
+    }
+
+    fn next(&mut self, request: &Received) -> Reply {
+        match self {
+            Answers::By(answer) => answer(request),
+            Answers::Queue(replies) => match replies.len() {
+                0 => Reply::from(204),
+                1 => replies[0].clone(),
+                _ => replies.pop_front().expect("there are two at least"),
+            },
+        }
+    }
 }
 
 impl From<u16> for Reply {
@@ -78,12 +100,21 @@ impl Reply {
 impl TestTarget {
     /// Answers with these in turn, and with the last one from then on.
     pub(crate) fn replying<R: Into<Reply>>(replies: impl IntoIterator<Item = R>) -> TestTarget {
+        Self::start(Answers::queue(replies))
+    }
+
+    /// Answers each request as `answer` says, which is asked for one at a time.
+    pub(crate) fn answering(answer: impl FnMut(&Received) -> Reply + Send + 'static) -> TestTarget {
+        Self::start(Answers::By(Box::new(answer)))
+    }
+
+    fn start(answers: Answers) -> TestTarget {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let state = Arc::new(Mutex::new(Script {
-            replies: replies.into_iter().map(Into::into).collect(),
+            answers,
             received: Vec::new(),
         }));
         let routes = axum::Router::new()
@@ -107,7 +138,7 @@ impl TestTarget {
 
     /// Answers so from now on.
     pub(crate) fn now_replying<R: Into<Reply>>(&self, replies: impl IntoIterator<Item = R>) {
-        self.state.lock().replies = replies.into_iter().map(Into::into).collect();
+        self.state.lock().answers = Answers::queue(replies);
     }
 
     /// Everything received so far.
@@ -149,18 +180,16 @@ async fn answer(State(state): State<Arc<Mutex<Script>>>, request: Request) -> Re
         .unwrap_or_default();
     let reply = {
         let mut script = state.lock();
-        script.received.push(Received {
+        let request = Received {
             method: head.method.to_string(),
             path: head.uri.to_string(),
             headers: head.headers,
             body,
             at: Instant::now(),
-        });
-        match script.replies.len() {
-            0 => Reply::from(204),
-            1 => script.replies[0].clone(),
-            _ => script.replies.pop_front().expect("there are two at least"),
-        }
+        };
+        let reply = script.answers.next(&request);
+        script.received.push(request);
+        reply
     };
     tokio::time::sleep(reply.delay).await;
     let mut response = Response::new(Body::from(reply.body));

@@ -16,6 +16,7 @@ mod guard;
 mod health;
 mod hostile;
 mod limits;
+mod ordering;
 mod pace;
 mod patterns;
 mod previews;

@@ -188,7 +188,8 @@ async fn step(
             continue;
         }
         *parked.entry(to).or_default() += 1;
-        records.push(Record::Parked(Parked {
+        let line = delivery.line_of(to, sequence).await?;
+        let parked_anew = Parked {
             target: to,
             sequence,
             due: now,
@@ -196,7 +197,8 @@ async fn step(
             since: now,
             last_status: letter.last_status,
             last_error: letter.last_error.clone(),
-        }));
+        };
+        records.push(Record::parked(parked_anew, line));
     }
     delivery.log().commit(&records).await?;
     for (target, deliveries) in parked {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Chunk, Kept, Lane};
+use super::{Kept, Lane, OpenChunk};
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::log::{AppendError, Record, Sequence, TargetId};
+use crate::log::{AppendError, OrderKey, Record, Sequence, TargetId};
 
 const REFUSED_WAIT: Duration = Duration::from_millis(20);
 const REFUSED_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -22,6 +22,8 @@ pub(super) struct Change {
     pub(super) settles: Vec<Sequence>,
     /// Deliveries that the lane lets go of, with the time when they are due again.
     pub(super) leaves: Vec<(Sequence, Option<Timestamp>)>,
+    /// Lines that deliveries come to stand in, one for each of them.
+    pub(super) lines: Vec<OrderKey>,
     /// Chunks that no longer stand.
     pub(super) closes: Vec<Sequence>,
     /// Deliveries that are in chunks on disk only, from now on.
@@ -44,6 +46,7 @@ impl Outbox {
                 last.records.extend(change.records);
                 last.settles.extend(change.settles);
                 last.leaves.extend(change.leaves);
+                last.lines.extend(change.lines);
                 last.closes.extend(change.closes);
                 last.releases += change.releases;
             }
@@ -128,6 +131,11 @@ impl Lane {
                 self.look_at = Some(self.look_at.map_or(due, |at| at.min(due)));
             }
         }
+        if let Some(order) = &mut self.order {
+            for key in change.lines {
+                order.taken(key, record);
+            }
+        }
         for first in change.closes {
             self.settled_chunks.insert(first, Some(record));
         }
@@ -153,17 +161,21 @@ impl Lane {
         };
         change.add_parked(chunk.records);
         let is_member = |kept: Kept| kept == Kept::Chunk(first);
-        let mut waiting: Vec<Sequence> = Vec::new();
-        let mut left: Vec<Sequence> = Vec::new();
+        let mut waiting: Vec<(Sequence, OrderKey)> = Vec::new();
+        let mut left: Vec<(Sequence, OrderKey)> = Vec::new();
         for pending in &self.loaded {
             if is_member(pending.kept) {
-                waiting.push(pending.sequence);
+                waiting.push((pending.sequence, pending.key));
             }
         }
         for flight in self.flights.values() {
             for pending in flight.deliveries.iter().filter(|p| is_member(p.kept)) {
-                left.push(pending.sequence);
+                left.push((pending.sequence, pending.key));
             }
+        }
+        let in_order = self.order.iter_mut().flat_map(|order| order.each_waiting());
+        for pending in in_order.filter(|p| is_member(p.kept)) {
+            left.push((pending.sequence, pending.key));
         }
         if release {
             self.loaded.retain(|pending| !is_member(pending.kept));
@@ -175,17 +187,18 @@ impl Lane {
             left.append(&mut waiting);
         }
         left.sort_unstable();
-        let new_first = left.first().copied();
+        let new_first = left.first().map(|(first, _)| *first);
         if let Some(new_first) = new_first {
             self.chunks.insert(
                 new_first,
-                Chunk {
+                OpenChunk {
                     unfinished: left.len(),
-                    ..Chunk::default()
+                    ..OpenChunk::default()
                 },
             );
             let flying = self.flights.values_mut().flat_map(|f| &mut f.deliveries);
-            for pending in self.loaded.iter_mut().chain(flying) {
+            let in_order = self.order.iter_mut().flat_map(|order| order.each_waiting());
+            for pending in self.loaded.iter_mut().chain(flying).chain(in_order) {
                 if is_member(pending.kept) {
                     pending.kept = Kept::Chunk(new_first);
                 }
@@ -200,20 +213,30 @@ impl Lane {
     }
 }
 
+/// The key of the line in which a record makes its delivery stand.
+pub(super) fn holding_key(record: &Record) -> Option<OrderKey> {
+    match record {
+        Record::ParkedInLine { line, .. } if line.holds => Some(line.key),
+        _ => None,
+    }
+}
+
 impl Change {
     /// Adds records of deliveries that leave memory; parked ones are looked for when due.
     pub(super) fn add_parked(&mut self, records: Vec<Record>) {
         for record in records {
-            if let Record::Parked(parked) = &record {
+            if let Record::Parked(parked) | Record::ParkedInLine { parked, .. } = &record {
                 self.leaves.push((parked.sequence, Some(parked.due)));
             }
+            self.lines.extend(holding_key(&record));
             self.records.push(record);
         }
     }
 
-    fn backlog(&mut self, target: TargetId, sequences: Vec<Sequence>) {
-        if !sequences.is_empty() {
-            self.records.push(Record::Backlogged { target, sequences });
+    pub(super) fn backlog(&mut self, target: TargetId, deliveries: Vec<(Sequence, OrderKey)>) {
+        if !deliveries.is_empty() {
+            let chunk = deliveries.into_iter().collect();
+            self.records.push(Record::chunk(target, chunk));
         }
     }
 }

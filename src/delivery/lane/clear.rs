@@ -11,7 +11,7 @@ use super::{Kept, Lane, Pending, SURVEY_EVERY, VIEW_LAG, VIEW_LAG_MAX};
 use crate::clock::Timestamp;
 use crate::delivery::attempt::Done;
 use crate::limits;
-use crate::log::{DeadLetterReason, LogError, Record, Sequence};
+use crate::log::{Chunk, DeadLetterReason, LogError, Parked, Record, Sequence};
 
 impl Lane {
     /// One bounded step towards dead-lettering all that is pending for a deleted target.
@@ -68,6 +68,25 @@ impl Lane {
         }
         if self.retries.is_empty() {
             self.look(Timestamp::from_millis(u64::MAX), now);
+            if self.retries.len() < limits::RETRIES_READ {
+                self.gather_lines()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads those that stand behind others in their line as well.
+    fn gather_lines(&mut self) -> Result<(), LogError> {
+        let log = &self.hub.sender.log;
+        let key = self.handle.key;
+        if !log.has_line(key, None)? {
+            return Ok(());
+        }
+        for queued in log.parked_after(key, None, limits::RETRIES_READ + self.in_hand.len())? {
+            if !self.in_hand.contains(queued.parked.sequence) {
+                self.in_hand.hold(queued.parked.sequence);
+                self.retries.push_back(queued.into());
+            }
         }
         Ok(())
     }
@@ -109,7 +128,7 @@ impl Lane {
             self.clear_expired_in_memory().await;
         }
         let result = match self.survey_chunks(stalled).await {
-            Ok(()) => self.survey_parked(stalled),
+            Ok(()) => self.survey_parked(stalled).await,
             Err(error) => Err(error),
         };
         if let Err(error) = result {
@@ -167,26 +186,22 @@ impl Lane {
         let key = self.handle.key;
         let limit = 1 + self.chunks.len() + self.settled_chunks.len();
         let page = self.hub.sender.log.backlog(key, 0, limit)?;
-        let Some(head) = page.first().and_then(|chunk| chunk.first()).copied() else {
+        let Some(head) = page.first().and_then(Chunk::first) else {
             return Ok(());
         };
         self.saw(self.time_of(head).await);
         let unopened = page.into_iter().find(|chunk| {
             chunk
                 .first()
-                .is_some_and(|first| !self.is_open_or_settled(*first))
+                .is_some_and(|first| !self.is_open_or_settled(first))
         });
         let Some((chunk, target)) = unopened.zip(self.settings.target.clone()) else {
             return Ok(());
         };
-        if !stalled
-            || !self
-                .is_expired(chunk.first().copied(), target.retry.max_age)
-                .await
-        {
+        if !stalled || !self.is_expired(chunk.first(), target.retry.max_age).await {
             return Ok(());
         }
-        let Some(first) = chunk.first().copied() else {
+        let Some(first) = chunk.first() else {
             return Ok(());
         };
         let clock_now = self.hub.sender.clock.now();
@@ -196,12 +211,13 @@ impl Lane {
         };
         let mut left = Vec::new();
         let size = chunk.len() as u64;
-        for sequence in chunk {
+        for (sequence, key) in chunk.deliveries() {
             let pending = Pending {
                 sequence,
                 since: None,
                 attempts: 0,
                 kept: Kept::Chunk(first),
+                key,
             };
             let done = self.unattempted(pending).await;
             if clock_now > done.since.plus(target.retry.max_age) {
@@ -209,7 +225,7 @@ impl Lane {
                 let record = self.dead_letter(pending, &done, reason, 0, clock_now);
                 change.records.push(record);
             } else {
-                left.push(sequence);
+                left.push((sequence, key));
             }
         }
         // Counted again when the log has taken the change; until then the chunk must not be loaded.
@@ -222,16 +238,13 @@ impl Lane {
             // There may be many: go on as soon as the views show this one gone.
             self.survey_at = Instant::now() + VIEW_LAG * 5;
         } else {
-            change.records.push(Record::Backlogged {
-                target: key,
-                sequences: left,
-            });
+            change.backlog(key, left);
         }
         self.outbox.push(change);
         Ok(())
     }
 
-    fn survey_parked(&mut self, stalled: bool) -> Result<(), LogError> {
+    async fn survey_parked(&mut self, stalled: bool) -> Result<(), LogError> {
         if self.parked == 0 {
             return Ok(());
         }
@@ -240,32 +253,54 @@ impl Lane {
         let log = &self.hub.sender.log;
         let Some(target) = self.settings.target.clone().filter(|_| stalled) else {
             let first = log.parked_due(key, Timestamp::from_millis(u64::MAX), 1)?;
-            self.saw(first.first().map(|parked| parked.since));
+            if let Some(first) = first.first() {
+                let since = self.since_of(&first.parked).await;
+                self.saw(since);
+            }
             return Ok(());
         };
-        let due = log.parked_due(key, clock_now, limits::LANE_READY)?;
-        self.saw(due.iter().map(|parked| parked.since).min());
+        let mut due = log.parked_due(key, clock_now, limits::LANE_READY)?;
+        if self.order.is_some() {
+            // Only the first of a line is due; those behind it grow old as well.
+            due.extend(log.parked_after(key, None, limits::LANE_READY)?);
+            due.retain(|queued| queued.parked.due <= clock_now);
+            due.sort_by_key(|queued| queued.parked.sequence);
+            due.dedup_by_key(|queued| queued.parked.sequence);
+        }
+        let known = due.iter().filter_map(|queued| queued.parked.known_since());
+        self.saw(known.min());
         let mut cleared = 0;
-        for parked in due {
+        // Events are in order of their time: once one is young enough, no later one is asked for.
+        let mut events_are_young = false;
+        for queued in due {
+            let parked = &queued.parked;
             if cleared >= limits::BULK_RECORDS {
                 self.survey_at = Instant::now() + VIEW_LAG * 5;
                 break;
             }
-            let expired = clock_now > parked.since.plus(target.retry.max_age);
-            if !expired || self.in_hand.contains(parked.sequence) {
+            let is_known = parked.known_since().is_some();
+            if self.in_hand.contains(parked.sequence) || (!is_known && events_are_young) {
+                continue;
+            }
+            let Some(since) = self.since_of(parked).await else {
+                continue;
+            };
+            self.saw(Some(since));
+            if clock_now <= since.plus(target.retry.max_age) {
+                events_are_young |= !is_known;
                 continue;
             }
             cleared += 1;
             self.parked = self.parked.saturating_sub(1);
             let done = Done {
-                since: parked.since,
+                since,
                 bus: Some(self.settings.names.bus.clone()),
                 outcome: None,
             };
             let sequence = parked.sequence;
             let attempts = parked.attempts;
             let reason = DeadLetterReason::TooOld;
-            let record = self.dead_letter(parked.into(), &done, reason, attempts, clock_now);
+            let record = self.dead_letter(queued.into(), &done, reason, attempts, clock_now);
             self.in_hand.hold(sequence);
             self.outbox.push(Change {
                 records: vec![record],
@@ -283,6 +318,13 @@ impl Lane {
         let now = self.hub.sender.clock.now();
         let time = self.time_of(sequence).await;
         time.is_some_and(|time| now > time.plus(max_age))
+    }
+
+    async fn since_of(&self, parked: &Parked) -> Option<Timestamp> {
+        match parked.known_since() {
+            Some(since) => Some(since),
+            None => self.time_of(parked.sequence).await,
+        }
     }
 
     async fn time_of(&self, sequence: Sequence) -> Option<Timestamp> {

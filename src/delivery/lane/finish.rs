@@ -7,7 +7,7 @@ use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::change::Change;
+use super::change::{self, Change};
 use super::{Flight, Kept, Lane, Pending};
 use crate::clock::Timestamp;
 use crate::delivery::attempt::{self, Done};
@@ -16,7 +16,7 @@ use crate::delivery::next_step::{Health, NextStep, Outcome, next_step};
 use crate::delivery::notices::What;
 use crate::delivery::room::Load;
 use crate::limits;
-use crate::log::{DeadLetter, DeadLetterReason, Parked, Record};
+use crate::log::{DeadLetter, DeadLetterReason, Line, OrderKey, Parked, Record, Sequence};
 use crate::rule::RetryPolicy;
 
 /// A delivery parked while in flight is due this long after its attempt must have ended, so that
@@ -72,9 +72,26 @@ impl Lane {
         } else {
             self.pace.give_back();
         }
+        let keys = self.keys_of(&flight.deliveries);
         for (pending, done) in flight.deliveries.into_iter().zip(dones) {
             self.conclude(pending, done, &flight.target.retry, now);
         }
+        self.keys_ended(keys, Instant::now());
+    }
+
+    /// The keys of an attempt, with the last delivery of each.
+    fn keys_of(&self, deliveries: &[Pending]) -> Vec<(OrderKey, Sequence)> {
+        let mut keys: Vec<(OrderKey, Sequence)> = Vec::new();
+        if self.order.is_none() {
+            return keys;
+        }
+        for pending in deliveries.iter().filter(|p| !p.key.is_none()) {
+            match keys.iter_mut().find(|(key, _)| *key == pending.key) {
+                Some((_, last)) => *last = (*last).max(pending.sequence),
+                None => keys.push((pending.key, pending.sequence)),
+            }
+        }
+        keys
     }
 
     /// Lets the breaker know how the target did.
@@ -177,7 +194,7 @@ impl Lane {
         match step {
             NextStep::RetryAt(due) if self.settings.target.is_some() => {
                 self.handle.counters.retried.fetch_add(1, Relaxed);
-                let record = Record::Parked(Parked {
+                let parked = Parked {
                     target: self.handle.key,
                     sequence: pending.sequence,
                     due,
@@ -185,7 +202,8 @@ impl Lane {
                     since: done.since,
                     last_status: status,
                     last_error: error,
-                });
+                };
+                let record = Record::parked(parked, self.line_of(&pending, true));
                 self.recorded(pending, record);
             }
             NextStep::RetryAt(_) | NextStep::Delivered => {
@@ -292,13 +310,19 @@ impl Lane {
     /// It was not: `record` (parked or dead-lettered) takes the place of what was kept of it.
     fn recorded(&mut self, pending: Pending, record: Record) {
         let due = match &record {
-            Record::Parked(parked) => Some(parked.due),
+            Record::Parked(parked) | Record::ParkedInLine { parked, .. } => Some(parked.due),
             _ => None,
         };
         self.parked += u64::from(due.is_some());
+        let lines: Vec<OrderKey> = change::holding_key(&record).into_iter().collect();
+        if let (Some(order), Some(key)) = (&mut self.order, lines.first()) {
+            order.queued(*key, pending.sequence);
+            order.block(*key);
+        }
         match pending.kept {
             Kept::Fresh => self.outbox.push(Change {
                 records: vec![record],
+                lines,
                 settles: vec![pending.sequence],
                 leaves: due
                     .map(|due| (pending.sequence, Some(due)))
@@ -310,6 +334,7 @@ impl Lane {
                 self.parked = self.parked.saturating_sub(1);
                 self.outbox.push(Change {
                     records: vec![record],
+                    lines,
                     leaves: vec![(pending.sequence, due)],
                     ..Change::default()
                 });
@@ -318,7 +343,7 @@ impl Lane {
         }
     }
 
-    fn chunk_member_ended(&mut self, first: u64, record: Option<Record>) {
+    pub(super) fn chunk_member_ended(&mut self, first: u64, record: Option<Record>) {
         let Some(chunk) = self.chunks.get_mut(&first) else {
             return;
         };
@@ -332,6 +357,10 @@ impl Lane {
     /// It did not fit into its batch: the next one takes it first.
     fn put_back(&mut self, mut pending: Pending, since: Timestamp, now: Timestamp) {
         pending.since = Some(since);
+        if let Some(order) = self.order.as_mut().filter(|_| !pending.key.is_none()) {
+            order.put_back(pending, Instant::now());
+            return;
+        }
         match pending.kept {
             Kept::Chunk(_) => self.loaded.push_front(pending),
             Kept::Parked => self.retries.push_front(pending),
@@ -371,6 +400,7 @@ impl Lane {
         let Some(flight) = self.flights.get_mut(&id) else {
             return;
         };
+        let is_ordered = flight.target.ordering_key.is_some();
         let clock_now = self.hub.sender.clock.now();
         let mut change = Change::default();
         for pending in &mut flight.deliveries {
@@ -381,7 +411,7 @@ impl Lane {
             self.parked += 1;
             self.in_hand.hold(pending.sequence);
             change.settles.push(pending.sequence);
-            change.records.push(Record::Parked(Parked {
+            let parked = Parked {
                 target: self.handle.key,
                 sequence: pending.sequence,
                 due: clock_now.plus(wait),
@@ -390,7 +420,16 @@ impl Lane {
                 since: pending.since.unwrap_or(clock_now),
                 last_status: None,
                 last_error: None,
-            }));
+            };
+            let line = (is_ordered && !pending.key.is_none()).then_some(Line {
+                key: pending.key,
+                holds: true,
+            });
+            if let (Some(order), Some(line)) = (&mut self.order, line) {
+                order.queued(line.key, pending.sequence);
+                change.lines.push(line.key);
+            }
+            change.records.push(Record::parked(parked, line));
         }
         if !change.records.is_empty() {
             self.outbox.push(change);

@@ -8,6 +8,8 @@ mod agreement;
 mod change;
 mod clear;
 mod finish;
+mod in_order;
+mod order;
 mod source;
 mod standing;
 
@@ -22,6 +24,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, Sleep};
 
 use self::change::Outbox;
+use self::order::Order;
 use super::attempt::{Done, Sender, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
@@ -35,7 +38,7 @@ use super::standing::{Failing, Standings};
 use super::status::{Counters, LaneStatus, Names};
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::log::{AppendError, Record, Sequence, TargetId, TargetMark};
+use crate::log::{AppendError, Chunk, OrderKey, Record, Sequence, TargetId, TargetMark};
 use crate::rule::{Mode, Target};
 
 /// Longest sleep towards a moment on the clock: a clock may jump, and a test moves it by hand.
@@ -54,6 +57,8 @@ pub(crate) struct Hub {
     pub(crate) notices: Notices,
     /// Set once when draining begins: attempts in flight may go on until then.
     pub(crate) drain_by: OnceLock<Instant>,
+    /// Events up to here may have been routed before the start, and are routed again.
+    pub(crate) repeats_through: Sequence,
 }
 
 /// The side of a lane that others hold.
@@ -148,14 +153,49 @@ impl Handle {
         status
     }
 
+    /// After a crash deliveries come again that are older than some in chunks on disk. Where order
+    /// is kept no chunk may reach over another, since chunks are read one by one.
+    fn parts<'f>(&self, hub: &Hub, chunk: &'f [Fresh]) -> Result<Vec<&'f [Fresh]>, AppendError> {
+        let mut parts = Vec::with_capacity(1);
+        let mut rest = chunk;
+        let is_ordered = || {
+            let settings = self.settings.load();
+            let target = settings.target.as_ref();
+            target.is_some_and(|target| target.ordering_key.is_some())
+        };
+        while let Some(first) = rest.first()
+            && first.sequence <= hub.repeats_through
+            && is_ordered()
+        {
+            let after = hub.sender.log.backlog(self.key, first.sequence, 1);
+            // A log that cannot be read takes no chunk either: it is offered again.
+            let after = after.map_err(|_| AppendError::Busy)?;
+            let Some(bound) = after.first().and_then(Chunk::first) else {
+                break;
+            };
+            let at = rest.partition_point(|fresh| fresh.sequence < bound);
+            if at == rest.len() {
+                break;
+            }
+            let (part, behind) = rest.split_at(at.max(1));
+            parts.push(part);
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            parts.push(rest);
+        }
+        Ok(parts)
+    }
+
     /// Writes a chunk: from then on it is settled as far as the checkpoint goes.
     fn keep<'a>(&'a self, hub: &'a Hub) -> impl Keep + 'a {
         |chunk: &[Fresh]| {
-            let record = Record::Backlogged {
-                target: self.key,
-                sequences: chunk.iter().map(|fresh| fresh.sequence).collect(),
-            };
-            let written = hub.sender.log.enqueue(&[record])?;
+            let mut records = Vec::with_capacity(1);
+            for part in self.parts(hub, chunk)? {
+                let part = part.iter().map(|fresh| (fresh.sequence, fresh.key));
+                records.push(Record::chunk(self.key, part.collect()));
+            }
+            let written = hub.sender.log.enqueue(&records)?;
             self.last_record.fetch_max(written, Ordering::AcqRel);
             hub.progress
                 .settle_all(chunk.iter().map(|fresh| fresh.sequence));
@@ -173,6 +213,7 @@ struct Pending {
     /// Attempts that have ended.
     attempts: u32,
     kept: Kept,
+    key: OrderKey,
 }
 
 /// What on disk proves a delivery that memory holds.
@@ -188,7 +229,7 @@ enum Kept {
 
 /// A chunk whose deliveries are in memory; it is settled whole, or exchanged for what is left.
 #[derive(Debug, Default)]
-struct Chunk {
+struct OpenChunk {
     unfinished: usize,
     /// Those that have ended since it was loaded or exchanged, and when the first of them did.
     ended: usize,
@@ -258,7 +299,7 @@ pub(crate) struct Lane {
 
     /// Members of chunks that were read, oldest first.
     loaded: VecDeque<Pending>,
-    chunks: HashMap<Sequence, Chunk>,
+    chunks: HashMap<Sequence, OpenChunk>,
     /// Chunks, by their first sequence, that were settled or exchanged in a record which the views
     /// do not show yet; `None` while the log has not even taken it.
     settled_chunks: HashMap<Sequence, Option<Sequence>>,
@@ -279,6 +320,9 @@ pub(crate) struct Lane {
     /// Parked deliveries, those in memory included.
     parked: u64,
     retry_turn: bool,
+
+    /// Only where the target has, or once had, an ordering key.
+    order: Option<Box<Order>>,
 
     attempts: JoinSet<Vec<Done>>,
     flights: HashMap<Id, Flight>,
@@ -305,6 +349,9 @@ impl Lane {
         let mut pace = Pace::new(rate, Instant::now());
         let needs = matches!(consent, Consent::Wanted { .. });
         pace.await_consent(needs.then(Instant::now));
+        let is_behind = hub.progress.routed_through() < hub.repeats_through;
+        let recovers = is_behind || parked > 0 || handle.inbox.waiting().unloaded > 0;
+        let order = Self::opening_order(settings.target.as_deref(), recovers);
         Self {
             failing: Failing::known(&mark),
             mark,
@@ -332,6 +379,7 @@ impl Lane {
             look_not_before: Instant::now(),
             parked,
             retry_turn: false,
+            order,
             attempts: JoinSet::new(),
             flights: HashMap::new(),
             late_order: VecDeque::new(),
@@ -386,6 +434,7 @@ impl Lane {
         let now = Instant::now();
         self.take_news();
         self.park_late(now);
+        self.park_late_waiting(now);
         if let Some(drain_by) = self.hub.drain_by.get().copied() {
             self.drain(drain_by, now).await;
         } else if self.settings.target.is_some() {
@@ -417,6 +466,7 @@ impl Lane {
             self.take_standing(moved);
             self.renew_consent(before.target.as_deref());
             self.tell_batch_size();
+            self.follow_ordering();
             if let Some(target) = &settings.target {
                 self.pace.let_go();
                 self.room.set_ceiling(target.concurrency);
@@ -433,9 +483,15 @@ impl Lane {
         if redriven > 0 {
             self.parked += redriven;
             self.look_at = Some(Timestamp::from_millis(0));
+            // They may be older than what waits in memory: from now on the disk tells the order.
+            self.release_order();
         }
         let visible = self.hub.sender.log.visible_through();
         self.in_hand.forget_through(visible);
+        if let Some(order) = &mut self.order {
+            order.forget_through(visible);
+            order.held_back = 0;
+        }
         self.settled_chunks
             .retain(|_, record| record.is_none_or(|record| record > visible));
     }
@@ -468,6 +524,7 @@ impl Lane {
             self.in_hand.put_back(retry.sequence);
             self.look_at = Some(Timestamp::from_millis(0));
         }
+        self.release_order();
         let firsts: Vec<Sequence> = self.chunks.keys().copied().collect();
         for first in firsts {
             self.exchange_chunk(first, true);
@@ -531,6 +588,9 @@ impl Lane {
         let Some(target) = self.settings.target.clone() else {
             return;
         };
+        if self.waits_for_router() {
+            return;
+        }
         while self.flights.len() < self.room.limit() && !self.outbox.is_loaded() {
             let probe = match self.gate(now) {
                 Gate::Pass => false,
@@ -600,6 +660,7 @@ impl Lane {
             .front()
             .map(|(at, _)| *at + limits::LATE_AFTER));
         wake.at(self.outbox.retry_at());
+        wake.at(self.order.as_ref().and_then(|order| order.sweep_at));
         let keep_at = [
             waiting.ready_since.map(|since| since + self.ready_limit()),
             waiting.spilling_since.map(|at| at + self.spill_limit(now)),
@@ -621,6 +682,9 @@ impl Lane {
                 Gate::Pass | Gate::Probe => {
                     let paced = self.paced(now).map(Wait::until);
                     wake.at(paced);
+                    if self.waits_for_router() || self.is_held_up() {
+                        wake.at(Some(now + VIEW_LAG));
+                    }
                     if self.retries.len() < Self::low_mark(&target) {
                         wake.at(self.look_at.map(|due| {
                             let wait = due.since(self.hub.sender.clock.now());
@@ -660,7 +724,8 @@ impl Lane {
     /// Updates what `status` shows.
     fn show(&self, now: Instant) {
         let counters = &self.handle.counters;
-        let held = self.loaded.len() + self.retries.len();
+        let waiting = self.order.as_ref().map_or(0, |order| order.waiting());
+        let held = self.loaded.len() + self.retries.len() + waiting;
         let set = |counter: &AtomicU64, value: u64| counter.store(value, Ordering::Relaxed);
         set(&counters.in_flight, self.flights.len() as u64);
         set(&counters.concurrency, self.room.limit() as u64);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Chunk, Kept, Lane, Pending, VIEW_LAG, VIEW_LAG_MAX};
+use super::{Kept, Lane, OpenChunk, Pending, VIEW_LAG, VIEW_LAG_MAX};
 use crate::clock::Timestamp;
 use crate::delivery::room::May;
 use crate::limits;
-use crate::log::{LogError, Parked, Sequence};
+use crate::log::{LogError, OrderKey, Queued, Sequence};
 use crate::rule::{Mode, Target};
 
 /// Looks for due retries are this far apart at least: many retries with scattered due times are
@@ -18,13 +18,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Wait after the views could not be read.
 const VIEW_FAILED_WAIT: Duration = Duration::from_secs(1);
 
-impl From<Parked> for Pending {
-    fn from(parked: Parked) -> Self {
+impl From<Queued> for Pending {
+    fn from(queued: Queued) -> Self {
         Self {
-            sequence: parked.sequence,
-            since: Some(parked.since),
-            attempts: parked.attempts,
+            sequence: queued.parked.sequence,
+            since: queued.parked.known_since(),
+            attempts: queued.parked.attempts,
             kept: Kept::Parked,
+            key: queued.line.map_or(OrderKey::NONE, |line| line.key),
         }
     }
 }
@@ -43,6 +44,11 @@ impl Lane {
             Mode::Batch if !probe => target.batch_events.max(1),
             _ => 1,
         };
+        if self.order.is_some() {
+            let group = self.next_in_order(target, most, may, now);
+            let retry = group.iter().any(|pending| pending.attempts > 0);
+            return (!group.is_empty()).then_some((group, retry));
+        }
         let retries_first = self.retry_turn;
         self.retry_turn = !retries_first;
         let may_retry = may.retry && !self.retries.is_empty();
@@ -75,7 +81,7 @@ impl Lane {
         self.retries.drain(..most).collect()
     }
 
-    fn waits_for_company(&self, target: &Target, now: Instant) -> bool {
+    pub(super) fn waits_for_company(&self, target: &Target, now: Instant) -> bool {
         let waiting = self.handle.inbox.waiting();
         self.loaded.is_empty()
             && waiting.ready < target.batch_events
@@ -95,6 +101,7 @@ impl Lane {
             since: Some(fresh.since),
             attempts: 0,
             kept: Kept::Fresh,
+            key: fresh.key,
         })
     }
 
@@ -106,6 +113,7 @@ impl Lane {
             || now < self.look_not_before
             || self.retries.len() >= enough
             || !self.lets_pass(now)
+            || self.waits_for_router()
         {
             return;
         }
@@ -118,6 +126,14 @@ impl Lane {
         if self.in_hand.unseen() >= limits::UNSEEN_RECORDS {
             return;
         }
+        let behind = match self.must_wait_behind() {
+            Ok(behind) => behind,
+            Err(error) => {
+                self.view_failed(&error);
+                self.look_not_before = now + VIEW_FAILED_WAIT;
+                return;
+            }
+        };
         // Those in hand stand among the first, so they must not fill the page. Later ones are read
         // as well: the first of them says when to look again.
         let limit = limits::RETRIES_READ + self.in_hand.len();
@@ -134,18 +150,34 @@ impl Lane {
         let mut next = self.in_hand.earliest_due();
         let mut all_due = true;
         let mut taken = 0;
-        for parked in page {
-            if self.in_hand.contains(parked.sequence) {
+        for queued in page {
+            let (sequence, due) = (queued.parked.sequence, queued.parked.due);
+            if self.in_hand.contains(sequence) {
+                if queued.holding_key().is_some() && self.in_hand.is_leaving(sequence) {
+                    // Whoever stands behind it in its line is due once the views show it gone.
+                    next = Some(Timestamp::from_millis(0));
+                }
                 continue;
             }
-            if parked.due > due_by {
-                next = Some(next.map_or(parked.due, |next| next.min(parked.due)));
+            if due > due_by {
+                next = Some(next.map_or(due, |next| next.min(due)));
                 all_due = false;
                 break;
             }
+            if let Some(order) = &self.order
+                && let Some(key) = queued.holding_key()
+                && (order.hides_older(key, sequence)
+                    || behind.is_some_and(|behind| {
+                        sequence > behind && sequence <= self.hub.repeats_through
+                    }))
+            {
+                // Somebody older comes to this line, or may still come.
+                next = Some(Timestamp::from_millis(0));
+                continue;
+            }
             taken += 1;
-            self.in_hand.hold(parked.sequence);
-            self.retries.push_back(parked.into());
+            self.in_hand.hold(sequence);
+            self.retries.push_back(queued.into());
         }
         if full && all_due {
             next = Some(Timestamp::from_millis(0));
@@ -154,6 +186,14 @@ impl Lane {
             }
         }
         self.look_at = next;
+    }
+
+    /// What stands on disk since before the start waits for what is older and not looked at yet.
+    fn must_wait_behind(&mut self) -> Result<Option<Sequence>, LogError> {
+        match &self.order {
+            Some(order) if order.recovers && self.settings.target.is_some() => self.not_looked_at(),
+            _ => Ok(None),
+        }
     }
 
     /// Reads chunks when memory runs low, oldest first.
@@ -165,6 +205,7 @@ impl Lane {
             || self.loaded.len() >= enough
             || self.load_at.is_some_and(|at| now < at)
             || !self.lets_pass(now)
+            || self.waits_for_router()
         {
             return;
         }
@@ -213,37 +254,49 @@ impl Lane {
             let page = self.hub.sender.log.backlog(key, after, limit)?;
             let full = page.len() >= limit;
             for chunk in page {
-                let Some(first) = chunk.first().copied() else {
+                let Some(first) = chunk.first() else {
                     continue;
                 };
                 after = first;
                 if self.is_open_or_settled(first) {
                     continue;
                 }
+                if self.loaded.len() >= limits::BACKLOG_CHUNK && !self.reaches_over(first) {
+                    return Ok(loaded);
+                }
                 self.handle.inbox.loaded(chunk.len() as u64);
                 loaded += chunk.len();
                 self.chunks.insert(
                     first,
-                    Chunk {
+                    OpenChunk {
                         unfinished: chunk.len(),
-                        ..Chunk::default()
+                        ..OpenChunk::default()
                     },
                 );
                 self.loaded
-                    .extend(chunk.into_iter().map(|sequence| Pending {
+                    .extend(chunk.deliveries().map(|(sequence, key)| Pending {
                         sequence,
                         since: None,
                         attempts: 0,
                         kept: Kept::Chunk(first),
+                        key,
                     }));
-                if self.loaded.len() >= limits::BACKLOG_CHUNK {
-                    return Ok(loaded);
+                if self.order.is_some() {
+                    // Two chunks that were one may reach over each other.
+                    self.loaded.make_contiguous().sort_by_key(|p| p.sequence);
                 }
             }
             if !full {
                 return Ok(loaded);
             }
         }
+    }
+
+    /// Whether some loaded delivery is younger than the chunk that starts here, and order is kept:
+    /// then the chunk has to be loaded before that delivery goes.
+    fn reaches_over(&self, first: Sequence) -> bool {
+        let last = self.loaded.back().map_or(0, |pending| pending.sequence);
+        self.order.is_some() && first < last
     }
 
     /// Whether the views must not be believed about this chunk.

@@ -1,21 +1,22 @@
 //! Deliveries parked in bulk: not attempted yet, waiting for their target.
 //!
-//! Key: `k | target u32 | first sequence u64`. Value: the sequences, ascending, in postcard.
+//! Key: `k | target u32 | first sequence u64`. Value: [`Chunk`].
 
-use super::{Fold, View, decode, encode};
+use super::{Fold, Table, View, decode, encode};
 use crate::journal::Sequence;
+use crate::log::line::Chunk;
 use crate::log::record::TargetId;
 use crate::store::{Key, StoreError};
 
-const BACKLOG: u8 = b'k';
+const BACKLOG: u8 = Table::Backlog as u8;
 
 pub(super) fn key(target: TargetId, first: Sequence) -> Key {
     Key::new(BACKLOG).u32(target.0).u64(first)
 }
 
-pub(super) fn fold_chunk(target: TargetId, sequences: &[Sequence], fold: &mut Fold) {
-    if let Some(&first) = sequences.first() {
-        fold.batch.put(key(target, first), encode(&sequences));
+pub(super) fn fold_chunk(target: TargetId, chunk: &Chunk, fold: &mut Fold) {
+    if let Some(first) = chunk.first() {
+        fold.batch.put(key(target, first), encode(chunk));
     }
 }
 
@@ -26,7 +27,7 @@ impl View {
         target: TargetId,
         after: Sequence,
         limit: usize,
-    ) -> Result<Vec<Vec<Sequence>>, StoreError> {
+    ) -> Result<Vec<Chunk>, StoreError> {
         let from = key(target, after.saturating_add(1));
         let end = Key::new(BACKLOG).u32(target.0).end();
         self.store
@@ -41,7 +42,7 @@ impl View {
         &self,
         target: TargetId,
         first: Sequence,
-    ) -> Result<Option<Vec<Sequence>>, StoreError> {
+    ) -> Result<Option<Chunk>, StoreError> {
         super::read(&self.store, key(target, first))
     }
 
@@ -57,8 +58,8 @@ impl View {
         let Some((_, value)) = self.store.range_back(from, end, 1)?.pop() else {
             return Ok(false);
         };
-        let chunk: Vec<Sequence> = decode(&value)?;
-        Ok(chunk.binary_search(&sequence).is_ok())
+        let chunk: Chunk = decode(&value)?;
+        Ok(chunk.sequences.binary_search(&sequence).is_ok())
     }
 
     /// Calls `visit` with the sequence of every backlogged delivery.
@@ -91,7 +92,7 @@ impl View {
         loop {
             let pairs = self.store.range(from, end.clone(), STEP)?;
             for (_, value) in &pairs {
-                visit(&decode::<Vec<Sequence>>(value)?);
+                visit(&decode::<Chunk>(value)?.sequences);
             }
             match pairs.last() {
                 Some((last, _)) if pairs.len() == STEP => from = Key::after(last),

@@ -2,12 +2,12 @@
 //!
 //! Key: `d | target u32 | sequence u64`. Value: [`DeadLetter`].
 
-use super::{Fold, View, decode, encode, read};
+use super::{Fold, Table, View, decode, encode, read};
 use crate::journal::Sequence;
 use crate::log::record::{DeadLetter, TargetId};
 use crate::store::{Key, StoreError};
 
-const DEAD: u8 = b'd';
+const DEAD: u8 = Table::DeadLetter as u8;
 
 pub(super) fn key(target: TargetId, sequence: Sequence) -> Key {
     Key::new(DEAD).u32(target.0).u64(sequence)

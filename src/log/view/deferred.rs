@@ -3,13 +3,13 @@
 //! Key: `w | due u64 | sequence u64`. Value: empty.
 //! Key: `x | sequence u64`. Value: when it is due.
 
-use super::{Fold, View, encode, read};
+use super::{Fold, Table, View, encode, read};
 use crate::clock::Timestamp;
 use crate::journal::Sequence;
 use crate::store::{Key, StoreError};
 
-const BY_DUE: u8 = b'w';
-const BY_SEQUENCE: u8 = b'x';
+const BY_DUE: u8 = Table::DeferredByDue as u8;
+const BY_SEQUENCE: u8 = Table::DeferredBySequence as u8;
 
 fn due_key(due: Timestamp, sequence: Sequence) -> Key {
     Key::new(BY_DUE).u64(due.as_millis()).u64(sequence)

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use super::{Fold, View, encode, read};
+use super::{Fold, Table, View, encode, read};
 use crate::journal::{Position, Sequence};
 use crate::log::index::{self, Block, block_key};
 use crate::log::record::LoggedEvent;
 use crate::store::{Batch, Key, Store, StoreError};
 
-const CARRIED: u8 = b'e';
+const CARRIED: u8 = Table::CarriedEvent as u8;
 
 /// Blocks kept decoded: deliveries read the log in order, several of them at different places.
 const RECENT_BLOCKS: usize = 16;

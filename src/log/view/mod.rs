@@ -8,6 +8,7 @@ mod backlog;
 mod dead_letter;
 mod deferred;
 mod events;
+mod line;
 mod parked;
 mod rules;
 mod segments;
@@ -22,21 +23,42 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::dedup::HashKey;
 use super::index::Block;
+use super::line::{Chunk, OrderKey, Queued};
 use super::name::BusName;
-use super::record::{Meaning, Parked, Record, read_frame};
+use super::record::{Meaning, Record, TargetId, read_frame};
 use crate::journal::{Frame, Position, Sequence};
 use crate::store::{Batch, Key, Store, StoreError};
 
 pub use rules::{BusRecord, RuleRecord};
 pub(super) use segments::BusUse;
 
+/// The first byte of each kind of key. The compiler sees to it that no two kinds share one.
+#[repr(u8)]
+enum Table {
+    Backlog = b'k',
+    Bus = b'c',
+    CarriedEvent = b'e',
+    DeadLetter = b'd',
+    DeferredByDue = b'w',
+    DeferredBySequence = b'x',
+    Line = b'l',
+    LineHead = b'h',
+    Meta = b'm',
+    Parked = b'p',
+    ParkedByDue = b'q',
+    Rule = b'u',
+    Segment = b's',
+    Standing = b'o',
+    Timetable = b't',
+}
+
 /// Key: `m | name`. Small facts about the view itself.
 fn meta_key(name: &str) -> Key {
-    Key::new(b'm').text(name)
+    Key::new(Table::Meta as u8).text(name)
 }
 
 /// Written in every view; another number means another layout, and a rebuild.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// How far the journal is folded into what the store will show after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -68,7 +90,9 @@ type Segment = BTreeMap<BusName, BusUse>;
 pub(super) struct Fold {
     batch: Batch,
     /// Parked deliveries changed in this batch: reads must see them before the store does.
-    parked: BTreeMap<(u32, Sequence), Option<Parked>>,
+    parked: BTreeMap<(u32, Sequence), Option<Queued>>,
+    /// Lines that this batch changes: what is due of them is set right in the same batch.
+    lines: BTreeSet<(TargetId, OrderKey)>,
     /// Where the frames of the open block begin; the view must be folded again from here.
     pub(super) applied: Applied,
     changed_segments: BTreeSet<u32>,
@@ -173,9 +197,18 @@ impl View {
                 self.fold_rule(&record, fold)
             }
             Record::RuleDeleted { bus, rule } => self.fold_rule_deleted(&bus, &rule, fold),
-            Record::Parked(parked) => self.fold_parked(parked, fold),
+            Record::Parked(parked) => self.fold_parked(Queued { parked, line: None }, fold),
+            Record::ParkedInLine { parked, line } => {
+                let line = Some(line);
+                self.fold_parked(Queued { parked, line }, fold)
+            }
             Record::Backlogged { target, sequences } => {
-                backlog::fold_chunk(target, &sequences, fold);
+                let keys = Vec::new();
+                backlog::fold_chunk(target, &Chunk { sequences, keys }, fold);
+                Ok(())
+            }
+            Record::BackloggedInOrder { target, deliveries } => {
+                backlog::fold_chunk(target, &deliveries.into_iter().collect(), fold);
                 Ok(())
             }
             Record::BacklogDone { target, first } => {
@@ -228,6 +261,7 @@ impl View {
 
     /// Makes folded frames visible.
     pub(super) fn apply(&self, fold: &mut Fold) -> Result<(), StoreError> {
+        self.settle_lines(fold)?;
         fold.parked.clear();
         self.store.apply(std::mem::take(&mut fold.batch))?;
         self.forget_full_blocks();
@@ -269,6 +303,7 @@ impl View {
         if last > self.last_target()? {
             fold.batch.put(meta_key("last_target"), encode(&last));
             // The next record of this batch must see it.
+            self.settle_lines(fold)?;
             self.store.apply(std::mem::take(&mut fold.batch))?;
         }
         Ok(())

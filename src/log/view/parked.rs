@@ -1,29 +1,31 @@
 //! Parked deliveries, by target and by when they are due.
 //!
-//! Key: `p | target u32 | sequence u64`. Value: [`Parked`].
-//! Key: `q | target u32 | due u64 | sequence u64`. Value: empty.
+//! Key: `p | target u32 | sequence u64`. Value: [`Queued`].
+//! Key: `q | target u32 | due u64 | sequence u64`. Value: empty. Of those that stand in one line only
+//! the first has this key.
 
-use super::{Fold, View, decode, encode, read};
+use super::{Fold, Table, View, decode, encode, line, read};
 use crate::clock::Timestamp;
 use crate::journal::Sequence;
-use crate::log::record::{Parked, TargetId};
+use crate::log::line::Queued;
+use crate::log::record::TargetId;
 use crate::store::{Key, StoreError};
 
-const PARKED: u8 = b'p';
-const DUE: u8 = b'q';
+const PARKED: u8 = Table::Parked as u8;
+const DUE: u8 = Table::ParkedByDue as u8;
 
 fn key(target: TargetId, sequence: Sequence) -> Key {
     Key::new(PARKED).u32(target.0).u64(sequence)
 }
 
-fn due_key(parked: &Parked) -> Key {
+pub(super) fn due_key(target: TargetId, due: Timestamp, sequence: Sequence) -> Key {
     Key::new(DUE)
-        .u32(parked.target.0)
-        .u64(parked.due.as_millis())
-        .u64(parked.sequence)
+        .u32(target.0)
+        .u64(due.as_millis())
+        .u64(sequence)
 }
 
-fn tail_u64(key: &[u8], from_end: usize) -> Result<u64, StoreError> {
+pub(super) fn tail_u64(key: &[u8], from_end: usize) -> Result<u64, StoreError> {
     let damaged = || StoreError::Damaged("a key is too short".to_owned());
     let start = key.len().checked_sub(from_end).ok_or_else(damaged)?;
     let bytes = key.get(start..start + 8).ok_or_else(damaged)?;
@@ -31,13 +33,17 @@ fn tail_u64(key: &[u8], from_end: usize) -> Result<u64, StoreError> {
 }
 
 impl View {
-    pub(super) fn fold_parked(&self, parked: Parked, fold: &mut Fold) -> Result<(), StoreError> {
-        self.fold_unparked(parked.target, parked.sequence, fold)?;
-        fold.batch
-            .put(key(parked.target, parked.sequence), encode(&parked));
-        fold.batch.put(due_key(&parked), []);
-        fold.parked
-            .insert((parked.target.0, parked.sequence), Some(parked));
+    pub(super) fn fold_parked(&self, queued: Queued, fold: &mut Fold) -> Result<(), StoreError> {
+        let (target, sequence) = (queued.parked.target, queued.parked.sequence);
+        self.fold_unparked(target, sequence, fold)?;
+        fold.batch.put(key(target, sequence), encode(&queued));
+        match queued.holding_key() {
+            Some(key) => line::fold_joined(target, key, sequence, fold),
+            None => fold
+                .batch
+                .put(due_key(target, queued.parked.due, sequence), []),
+        }
+        fold.parked.insert((target.0, sequence), Some(queued));
         Ok(())
     }
 
@@ -47,16 +53,30 @@ impl View {
         sequence: Sequence,
         fold: &mut Fold,
     ) -> Result<(), StoreError> {
-        let before = match fold.parked.get(&(target.0, sequence)) {
-            Some(before) => before.clone(),
-            None => self.parked(target, sequence)?,
-        };
-        if let Some(before) = before {
+        if let Some(before) = self.folded_parked(target, sequence, fold)? {
             fold.batch.remove(key(target, sequence));
-            fold.batch.remove(due_key(&before));
+            match before.holding_key() {
+                Some(key) => line::fold_left(target, key, sequence, fold),
+                None => fold
+                    .batch
+                    .remove(due_key(target, before.parked.due, sequence)),
+            }
             fold.parked.insert((target.0, sequence), None);
         }
         Ok(())
+    }
+
+    /// One parked delivery, as the batch leaves it.
+    pub(super) fn folded_parked(
+        &self,
+        target: TargetId,
+        sequence: Sequence,
+        fold: &Fold,
+    ) -> Result<Option<Queued>, StoreError> {
+        match fold.parked.get(&(target.0, sequence)) {
+            Some(folded) => Ok(folded.clone()),
+            None => self.parked(target, sequence),
+        }
     }
 
     /// One parked delivery.
@@ -64,7 +84,7 @@ impl View {
         &self,
         target: TargetId,
         sequence: Sequence,
-    ) -> Result<Option<Parked>, StoreError> {
+    ) -> Result<Option<Queued>, StoreError> {
         read(&self.store, key(target, sequence))
     }
 
@@ -74,7 +94,7 @@ impl View {
         target: TargetId,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Parked>, StoreError> {
+    ) -> Result<Vec<Queued>, StoreError> {
         let all = Key::new(DUE).u32(target.0);
         let end = all.clone().u64(now.as_millis().saturating_add(1));
         let mut due = Vec::new();
@@ -101,7 +121,7 @@ impl View {
         target: TargetId,
         after: Option<Sequence>,
         limit: usize,
-    ) -> Result<Vec<Parked>, StoreError> {
+    ) -> Result<Vec<Queued>, StoreError> {
         let all = Key::new(PARKED).u32(target.0);
         let from = after.map_or_else(|| all.clone(), |after| all.clone().u64(after + 1));
         self.store

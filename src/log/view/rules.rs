@@ -8,14 +8,14 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Fold, View, decode, encode, standing};
+use super::{Fold, Table, View, decode, encode, standing};
 use crate::journal::Sequence;
 use crate::log::name::{BusName, RuleName, TargetName};
 use crate::log::record::TargetId;
 use crate::store::{Key, Store, StoreError};
 
-const BUS: u8 = b'c';
-const RULE: u8 = b'u';
+const BUS: u8 = Table::Bus as u8;
+const RULE: u8 = Table::Rule as u8;
 const PART_BYTES: usize = 24 * 1024;
 
 /// A bus as it was put.

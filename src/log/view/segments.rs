@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fold, Segment, View, decode, encode};
+use super::{Fold, Segment, Table, View, decode, encode};
 use crate::clock::Timestamp;
 use crate::journal::{Position, Sequence};
 use crate::log::name::BusName;
 use crate::log::record::LoggedEvent;
 use crate::store::{Batch, Key, Store, StoreError};
 
-const SEGMENT: u8 = b's';
+const SEGMENT: u8 = Table::Segment as u8;
 
 /// A bus's events in one segment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

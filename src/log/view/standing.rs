@@ -2,11 +2,11 @@
 //!
 //! Key: `o | target u32`. Value: [`TargetMark`].
 
-use super::{Fold, View, decode, encode, read};
+use super::{Fold, Table, View, decode, encode, read};
 use crate::log::record::{TargetId, TargetMark};
 use crate::store::{Key, StoreError};
 
-const STANDING: u8 = b'o';
+const STANDING: u8 = Table::Standing as u8;
 
 fn key(target: TargetId) -> Key {
     Key::new(STANDING).u32(target.0)

@@ -2,12 +2,12 @@
 //!
 //! Key: `t | bus 0 | rule 0`. Value: (fingerprint of the schedule, through).
 
-use super::{Fold, View, encode, read};
+use super::{Fold, Table, View, encode, read};
 use crate::clock::Timestamp;
 use crate::log::name::{BusName, RuleName};
 use crate::store::{Key, StoreError};
 
-const TIMETABLE: u8 = b't';
+const TIMETABLE: u8 = Table::Timetable as u8;
 
 pub(super) fn key(bus: &BusName, rule: &RuleName) -> Key {
     Key::new(TIMETABLE).text(bus.as_str()).text(rule.as_str())

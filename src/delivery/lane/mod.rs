@@ -240,7 +240,7 @@ struct OpenChunk {
     records: Vec<Record>,
 }
 
-impl Chunk {
+impl OpenChunk {
     /// One more has ended.
     fn ended(&mut self, record: Option<Record>, now: Instant) {
         self.unfinished -= 1;
@@ -785,9 +785,9 @@ mod tests {
             (64, 0, 1, true),
             (0, 1, 0, true),
         ] {
-            let mut chunk = Chunk {
+            let mut chunk = OpenChunk {
                 unfinished: limits::BACKLOG_CHUNK,
-                ..Chunk::default()
+                ..OpenChunk::default()
             };
             for _ in 0..delivered {
                 chunk.ended(None, start);

@@ -387,10 +387,10 @@ fn kind(parts: &[Part], text: &str) -> Result<Kind, TemplateError> {
     for part in parts {
         match part {
             Part::Literal(literal) => probe.push_str(literal),
-            // A blank after it: `<a><b>` is no number.
+            // Blanks around it: `1<a>` and `<a><b>` are no numbers.
             Part::Hole {
                 in_string: false, ..
-            } => probe.push_str("0 "),
+            } => probe.push_str(" 0 "),
             Part::Hole { .. } => {}
         }
     }

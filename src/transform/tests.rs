@@ -71,6 +71,9 @@ fn a_string_alone_and_text_take_containers_without_quotes() {
     check("Order <id>: <list> <absent>.", "Order o-1: [A,B] .");
     check("\"<id>\"\n\"<list>\"", "\"o-1\"\n\"[A,B]\"");
     check("<bad>!", "x\",\"admin\":\"y\n!");
+    // No numbers, although a digit in the placeholder's place would make them so.
+    check("1<id>", "1o-1");
+    check("-<n><n>", "-1.501.50");
 }
 
 #[test]
@@ -178,7 +181,7 @@ fn a_path_and_a_constant_need_no_template() {
 proptest! {
     #[test]
     fn a_json_template_gives_json_or_a_refusal(
-        template in r#"[\[{]?([{}\[\],:"\\<>a0 ]|<id>|<bad>|<o>|<n>|<absent>|"<id>"|:<n>){0,12}[\]}]?"#,
+        template in r#"[\[{]?([{}\[\],:"\\<>a01 -]|<id>|<bad>|<o>|<n>|<absent>|"<id>"|:<n>){0,12}[\]}]?"#,
         id in any::<String>(),
         whole in any::<bool>(),
     ) {

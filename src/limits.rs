@@ -450,3 +450,7 @@ pub const LINE_READ: usize = 64;
 /// Deliveries that a lane with an ordering key moves behind older ones of their key before it looks
 /// at anything else again: bounds one turn of the lane.
 pub const ORDER_HELD_BACK: usize = 512;
+
+/// HTTP clients for the certificates that rules name: each has connections of its own. Of more than
+/// this, those that were used longest ago are dropped, and built again.
+pub const TLS_CLIENTS: usize = 1_000;

@@ -12,8 +12,9 @@ use siphasher::sip::SipHasher13;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::auth::Credentials;
+use super::auth::{Credentials, Shown};
 use super::client::{self, TargetService};
+use super::clients::Clients;
 use super::draft::Draft;
 use super::encode;
 use super::next_step::Outcome;
@@ -39,7 +40,7 @@ pub(crate) struct Sender {
     pub(crate) log: Log,
     pub(crate) clock: Clock,
     pub(crate) rules: Rules,
-    pub(crate) service: TargetService,
+    pub(crate) clients: Clients,
     pub(crate) secrets: Secrets,
     pub(crate) signer: Arc<Signer>,
     pub(crate) credentials: Arc<Credentials>,
@@ -139,10 +140,26 @@ impl Sender {
         draft: Draft,
         cause: Option<&Arc<LoggedEvent>>,
     ) -> Outcome {
-        let mut shown = match self.credentials.of(target, &self.service).await {
-            Ok(shown) => shown,
-            Err(outcome) => return outcome,
-        };
+        match self.try_to_send(target, webhook_id, draft, cause).await {
+            Ok(outcome) | Err(outcome) => outcome,
+        }
+    }
+
+    /// The client and the credentials for a request to the target.
+    pub(super) async fn way_to(&self, target: &Target) -> Result<(TargetService, Shown), Outcome> {
+        let service = self.clients.of(target, &self.secrets).await?;
+        Ok((service, self.credentials.of(target).await?))
+    }
+
+    /// `Err`: what the request needs is not there.
+    async fn try_to_send(
+        &self,
+        target: &Target,
+        webhook_id: &str,
+        draft: Draft,
+        cause: Option<&Arc<LoggedEvent>>,
+    ) -> Result<Outcome, Outcome> {
+        let (service, mut shown) = self.way_to(target).await?;
         let now = self.clock.now();
         let Draft {
             method,
@@ -155,10 +172,7 @@ impl Sender {
             let signed = self
                 .signer
                 .sign(&self.secrets, &signing.secrets, webhook_id, now, &body);
-            match signed {
-                Ok(signature) => headers.insert(WEBHOOK_SIGNATURE, signature),
-                Err(missing) => return Outcome::NotPrepared(missing),
-            };
+            headers.insert(WEBHOOK_SIGNATURE, signed.map_err(Outcome::NotPrepared)?);
         }
         headers.insert(
             WEBHOOK_ID,
@@ -173,18 +187,13 @@ impl Sender {
         *request.body_mut() = Some(body.into());
         let again = shown.may_be_renewed().then(|| request.try_clone());
         shown.put_on(&mut request);
-        let (mut outcome, mut answer) = self.exchange(request, target).await;
+        let (mut outcome, mut answer) = self.exchange(&service, request, target).await;
         if let (Some(401), Some(mut request)) = (outcome.status(), again.flatten()) {
-            let renewed = self.credentials.renewed(target, &shown, &self.service);
-            match renewed.await {
-                Some(Ok(newer)) => {
-                    shown = newer;
-                    shown.put_on(&mut request);
-                    (outcome, answer) = self.exchange(request, target).await;
-                }
-                // What the target refused was the token, and there is no other one just now.
-                Some(Err(outcome)) => return outcome,
-                None => {}
+            // An error here says that the token was refused and that there is no other just now.
+            if let Some(newer) = self.credentials.renewed(target, &shown).await {
+                shown = newer?;
+                shown.put_on(&mut request);
+                (outcome, answer) = self.exchange(&service, request, target).await;
             }
         }
         if let (Some(cause), Some(answer)) = (cause, answer) {
@@ -194,7 +203,7 @@ impl Sender {
         if let Some(text) = outcome.text_mut() {
             client::cut(text);
         }
-        outcome
+        Ok(outcome)
     }
 
     /// Publishes a reply; what then becomes of the delivery.
@@ -229,23 +238,25 @@ impl Sender {
     /// answer that is a reply is given whole, or one byte and more too long.
     async fn exchange(
         &self,
+        service: &TargetService,
         request: reqwest::Request,
         target: &Target,
     ) -> (Outcome, Option<Answer>) {
         let mut answer = None;
-        let outcome = self.converse(request, target, &mut answer).await;
+        let outcome = self.converse(service, request, target, &mut answer).await;
         (outcome, answer)
     }
 
     async fn converse(
         &self,
+        service: &TargetService,
         request: reqwest::Request,
         target: &Target,
         reply: &mut Option<Answer>,
     ) -> Outcome {
         let timeout = target.timeout;
         let deadline = Instant::now() + timeout;
-        let sending = self.service.clone().oneshot(request);
+        let sending = service.clone().oneshot(request);
         let mut response = match within(deadline, sending).await {
             Some(Ok(response)) => response,
             Some(Err(error)) if client::is_timeout(&error) => {

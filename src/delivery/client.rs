@@ -1,7 +1,8 @@
-//! The HTTP client that all targets share, and its errors in words that a person understands.
+//! How the HTTP clients for targets are built, and their errors in words that a person understands.
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use tower::util::BoxCloneSyncService;
 
@@ -15,15 +16,22 @@ pub type TargetService = BoxCloneSyncService<reqwest::Request, reqwest::Response
 
 /// Builds the client, which connects only to what `guard` admits. Built once: it keeps connections
 /// alive per host, and a client per attempt would pay a handshake for each.
-pub fn http_client(guard: &Guard, connections: &Connections) -> reqwest::Result<TargetService> {
-    let resolver = Resolver::new(guard.clone());
+pub(super) fn http_client(
+    guard: &Guard,
+    resolver: Arc<Resolver>,
+    connections: &Connections,
+) -> reqwest::Result<TargetService> {
     let client = connections.counting(builder().dns_resolver(resolver));
     Ok(guarded(client.build()?, guard, connections))
 }
 
 /// Asks the guard about each request's host: one that is an address is never resolved, so that the
 /// resolver does not see it.
-fn guarded(client: reqwest::Client, guard: &Guard, connections: &Connections) -> TargetService {
+pub(super) fn guarded(
+    client: reqwest::Client,
+    guard: &Guard,
+    connections: &Connections,
+) -> TargetService {
     let guard = guard.clone();
     let connections = connections.clone();
     BoxCloneSyncService::new(tower::service_fn(move |request: reqwest::Request| {
@@ -38,7 +46,7 @@ fn guarded(client: reqwest::Client, guard: &Guard, connections: &Connections) ->
     }))
 }
 
-fn builder() -> reqwest::ClientBuilder {
+pub(super) fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         // A redirect is an answer like any other; following it would carry the event, and the
         // target's headers, to a place that nobody configured.
@@ -118,9 +126,17 @@ pub(crate) fn cut(text: &mut String) {
 }
 
 fn words(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    // An HTTP/2 connection keeps of its transport's error the text only.
+    if let Some((_, alert)) = text.split_once("received fatal alert: ") {
+        return alert_words(alert);
+    }
     let Some(io_error) = error.downcast_ref::<io::Error>() else {
-        return error.to_string();
+        return text;
     };
+    if let Some(tls_error) = tls_error(io_error) {
+        return tls_words(tls_error);
+    }
     let plain = match io_error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::ConnectionReset => "connection reset by the target",
@@ -129,9 +145,59 @@ fn words(error: &(dyn Error + 'static)) -> String {
         io::ErrorKind::HostUnreachable => "host unreachable",
         io::ErrorKind::NetworkUnreachable => "network unreachable",
         io::ErrorKind::UnexpectedEof => "connection closed early",
-        _ => return io_error.to_string(),
+        _ => return text,
     };
     plain.to_owned()
+}
+
+/// The reason of a failed TLS connection, through however many wrappings.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    let nested = inner.downcast_ref::<io::Error>();
+    inner.downcast_ref().or_else(|| tls_error(nested?))
+}
+
+/// Why the other side ended the connection, by the names of RFC 8446, section 6.
+fn alert_words(alert: &str) -> String {
+    match alert {
+        "CertificateRequired" | "NoCertificate" => {
+            "TLS: it wants a client certificate; name one in `tls.identity`".to_owned()
+        }
+        "BadCertificate"
+        | "UnsupportedCertificate"
+        | "CertificateRevoked"
+        | "CertificateExpired"
+        | "CertificateUnknown"
+        | "UnknownCA"
+        | "DecryptError"
+        | "AccessDenied" => {
+            format!("TLS: it refuses the client certificate of `tls.identity` ({alert})")
+        }
+        other => format!("TLS: it ended the connection ({other})"),
+    }
+}
+
+/// What went wrong with certificates, and what mends it.
+fn tls_words(error: &rustls::Error) -> String {
+    use rustls::{CertificateError as Bad, Error};
+    match error {
+        Error::InvalidCertificate(bad) => match bad {
+            // The signature of another authority with the same name does not fit.
+            Bad::UnknownIssuer | Bad::BadSignature => "TLS: the issuer of its certificate is not trusted; if it is a private one, name the CA's certificate in `tls.ca`".to_owned(),
+            Bad::Expired | Bad::ExpiredContext { .. } => {
+                "TLS: its certificate has expired".to_owned()
+            }
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+                "TLS: its certificate is not valid yet".to_owned()
+            }
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                "TLS: its certificate is for another name than the host of the URL".to_owned()
+            }
+            other => format!("TLS: its certificate is not valid: {other}"),
+        },
+        Error::InvalidMessage(_) => "TLS: what answers there does not speak TLS".to_owned(),
+        other => format!("TLS: {other}"),
+    }
 }
 
 #[cfg(test)]
@@ -161,11 +227,16 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
         let request = reqwest::Request::new(reqwest::Method::POST, url.parse().unwrap());
-        let error = http_client(&Guard::off(), &Connections::default())
-            .unwrap()
-            .oneshot(request)
-            .await
-            .unwrap_err();
+        let guard = Guard::off();
+        let error = http_client(
+            &guard,
+            Resolver::new(guard.clone()),
+            &Connections::default(),
+        )
+        .unwrap()
+        .oneshot(request)
+        .await
+        .unwrap_err();
         let text = describe(&*error);
         assert!(text.starts_with("could not connect"), "{text}");
         assert!(text.ends_with("connection refused"), "{text}");

@@ -99,12 +99,17 @@ pub(crate) fn is_same(one: &Target, other: &Target) -> bool {
 impl Sender {
     /// Asks a target for its agreement.
     pub(crate) async fn ask_consent(&self, target: &Target, validation: &Validation) -> Answer {
-        let request = match question(target, validation) {
+        let mut request = match question(target, validation) {
             Ok(request) => request,
             Err(reason) => return Answer::Refused(reason),
         };
+        let (service, shown) = match self.way_to(target).await {
+            Ok(way) => way,
+            Err(outcome) => return Answer::Refused(outcome.error().unwrap_or_default()),
+        };
+        shown.put_on(&mut request);
         let deadline = Instant::now() + target.timeout;
-        let sending = self.service.clone().oneshot(request);
+        let sending = service.oneshot(request);
         match tokio::time::timeout_at(deadline, sending).await {
             Ok(Ok(response)) => judge(
                 validation,
@@ -121,8 +126,8 @@ impl Sender {
     }
 }
 
-/// The request for agreement: to the exact URL of the deliveries, with the headers of the rule, since
-/// a gateway in between may want them.
+/// The request for agreement: to the exact URL of the deliveries, with the headers of the rule (and,
+/// later, its credentials), since a gateway in between may want them.
 fn question(target: &Target, validation: &Validation) -> Result<reqwest::Request, String> {
     let url = Draft::url_of_all(target)?;
     let mut request = reqwest::Request::new(Method::OPTIONS, url);

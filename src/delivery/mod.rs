@@ -7,6 +7,7 @@ mod attempt;
 mod auth;
 mod breaker;
 mod client;
+mod clients;
 mod connections;
 mod consent;
 pub mod dead_letter;
@@ -21,6 +22,7 @@ mod operate;
 mod pace;
 mod preview;
 mod progress;
+mod recent;
 mod reply;
 mod resolver;
 mod retry_after;
@@ -44,7 +46,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 pub use self::breaker::BreakerState;
-pub use self::client::{TargetService, http_client};
+pub use self::client::TargetService;
+pub use self::clients::{Clients, http_client};
 pub use self::connections::Connections;
 pub use self::next_step::{Health, NextStep, Outcome, next_step};
 pub use self::notices::NoticeCounts;
@@ -104,13 +107,13 @@ struct Inner {
 
 impl Delivery {
     /// Starts with lanes for all targets that the log still holds deliveries of; others get theirs
-    /// with their first delivery. `service` is where requests go: [`http_client`], or a stand-in.
+    /// with their first delivery. `clients` are where requests go: [`http_client`], or a stand-in.
     pub fn start(
         config: &Config,
         log: Log,
         rules: Rules,
         clock: Clock,
-        service: TargetService,
+        clients: Clients,
         connections: Connections,
         secrets: Secrets,
     ) -> Result<Delivery, LogError> {
@@ -129,8 +132,8 @@ impl Delivery {
         let sender = Sender {
             log,
             rules: rules.clone(),
-            service,
-            credentials: Arc::new(Credentials::new(secrets.clone(), clock.clone())),
+            clients: clients.clone(),
+            credentials: Arc::new(Credentials::new(secrets.clone(), clients, clock.clone())),
             secrets,
             clock,
             signer: Arc::default(),
@@ -405,6 +408,7 @@ impl Delivery {
                     }
                 }
             }
+            self.0.hub.sender.credentials.secrets_changed();
             for lane in self.0.lanes.read().values() {
                 lane.secrets_changed();
             }

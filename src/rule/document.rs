@@ -47,6 +47,7 @@ pub(super) const RULE: Shape = Shape {
         ("signing", "into an element of `targets`"),
         ("auth", "into an element of `targets`"),
         ("validation", "into an element of `targets`"),
+        ("tls", "into an element of `targets`"),
         ("dead_letter", "into an element of `targets`"),
         ("reply", "into an element of `targets`"),
         ("jsonpath", "into `filter`"),

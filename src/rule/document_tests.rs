@@ -354,6 +354,39 @@ fn what_auth_sets_is_set_nowhere_else() {
 }
 
 #[test]
+fn certificates_are_named_and_need_https() {
+    let check = |tls: &str, expected: &[(&str, &str)]| {
+        let text = format!(
+            r#"{{"pattern": {{"type": ["a"]}}, "targets": [{{"id": "t", "url": "https://h/", "tls": {tls}}}]}}"#
+        );
+        check(&text, expected);
+    };
+    check(
+        r#"{"ca": {"secret": "a"}, "identity": {"secret": "b"}}"#,
+        &[],
+    );
+    check(
+        "{}",
+        &[("/targets/0/tls", "needs `ca`, `identity` or both")],
+    );
+    check(
+        r#"{"ca": "-----BEGIN CERTIFICATE-----"}"#,
+        &[("/targets/0/tls/ca", "names a secret and does not hold it")],
+    );
+    check(
+        r#"{"cert": {}}"#,
+        &[
+            ("/targets/0/tls", "needs `ca`"),
+            ("/targets/0/tls/cert", "`tls` has no `cert`"),
+        ],
+    );
+    check_target(
+        r#""tls": {"ca": {"secret": "a"}}"#,
+        &[("/targets/0/tls", "starts with https://")],
+    );
+}
+
+#[test]
 fn wrong_types_are_told_apart() {
     check("[]", &[("", "must be an object with")]);
     check(

@@ -54,6 +54,7 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, &at("basic"), &auth::BASIC);
     same_fields(&rule, &at("api_key"), &auth::API_KEY);
     same_fields(&rule, &at("oauth2"), &auth::OAUTH2);
+    same_fields(&rule, "/$defs/target/properties/tls", &tls::TLS);
     let at = "/$defs/target/properties/transform";
     same_fields(&rule, at, &transform::TRANSFORM);
     let bus = schema("bus");
@@ -246,6 +247,11 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "c", "client_secret": {"secret": "a"}, "scope": ""}})),
         target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "c", "client_secret": {"secret": "a"}, "client_auth": "x"}})),
         target("auth", json!({"oauth2": {"token_url": "https://t/", "client_id": "c"}})),
+        target("tls", json!({"ca": {"secret": "a"}})),
+        with("", "targets", json!([{"id": "t", "url": "https://h/", "tls": {"ca": {"secret": "a"}}}])),
+        with("", "targets", json!([{"id": "t", "url": "HTTPS://h/", "tls": {"identity": {"secret": "a"}}}])),
+        with("", "targets", json!([{"id": "t", "url": "https://h/", "tls": {}}])),
+        with("", "targets", json!([{"id": "t", "url": "https://h/", "tls": {"ca": "a"}}])),
         target("transform", json!({"input": null})),
         target("transform", json!({"input_path": "$.data"})),
         target("transform", json!({"input_path": "data"})),

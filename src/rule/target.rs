@@ -15,6 +15,7 @@ use super::reply::ReplyTo;
 use super::request::RequestShape;
 use super::signing::Signing;
 use super::size::format_size;
+use super::tls::Tls;
 use super::validation::Validation;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
 use crate::secret::SecretName;
@@ -95,7 +96,10 @@ impl Target {
     /// Every secret that its deliveries need.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         let signing = self.signing.iter().flat_map(|signing| &signing.secrets);
-        signing.chain(self.auth.iter().map(Auth::secret))
+        let auth = self.auth.iter().map(Auth::secret);
+        signing
+            .chain(auth)
+            .chain(self.tls.iter().flat_map(Tls::secrets))
     }
 
     /// The receiver of its dead letters at `url`. What is meant for the target alone, such as its
@@ -126,6 +130,7 @@ impl Target {
             signing: None,
             auth: None,
             validation: None,
+            tls: None,
             dead_letter: DeadLetterPolicy::default(),
             disable_after: None,
             reply: None,
@@ -168,6 +173,8 @@ pub struct Target {
     pub auth: Option<Auth>,
     /// It must agree before it is sent anything; not asked when `None`.
     pub validation: Option<Validation>,
+    /// The certificates that connections are made with; the usual when `None`.
+    pub tls: Option<Tls>,
     pub dead_letter: DeadLetterPolicy,
     /// How long it may accept nothing before it is disabled; never when `None`. Default 5d.
     pub disable_after: Option<Duration>,

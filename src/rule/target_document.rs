@@ -21,6 +21,7 @@ use super::request::{self, RequestShape};
 use super::signing::{self, Signing};
 use super::target::{BatchPolicy, Mode, RetryPolicy, Target};
 use super::target_url::check_url;
+use super::tls::{self, Tls};
 use super::transform::{self, TransformDocument};
 use super::url_path::{self, PathTemplate};
 use super::validation::{self, Validation};
@@ -47,6 +48,7 @@ pub(super) const TARGET: Shape = Shape {
         "signing",
         "auth",
         "validation",
+        "tls",
         "dead_letter",
         "disable_after",
         "reply",
@@ -135,6 +137,7 @@ pub struct TargetDocument {
     pub auth: Option<Auth>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    pub tls: Option<Tls>,
     pub dead_letter: DeadLetterPolicy,
     pub disable_after: DisableAfter,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -284,6 +287,12 @@ impl TargetDocument {
             }
             None => Some(None),
         };
+        let tls = match object.field("tls") {
+            Some(node) => {
+                tls::read(node, url.as_ref().map(|(_, (_, url))| url), problems).map(Some)
+            }
+            None => Some(None),
+        };
         let dead_letter = match object.field("dead_letter") {
             Some(node) => dead_letter::read(node, problems),
             None => Some(DeadLetterPolicy::default()),
@@ -349,6 +358,7 @@ impl TargetDocument {
             signing,
             auth: auth?,
             validation: validation?,
+            tls: tls?,
             dead_letter: dead_letter?,
             disable_after: disable_after?,
             reply: reply?,
@@ -408,6 +418,7 @@ impl TargetDocument {
             signing: self.signing,
             auth: self.auth,
             validation: self.validation,
+            tls: self.tls,
             dead_letter: self.dead_letter,
             disable_after: self.disable_after.0,
             reply: self.reply,

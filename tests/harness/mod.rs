@@ -2,6 +2,7 @@
 
 mod bus;
 mod target;
+mod tls;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 pub(crate) use bus::{Answer, TestBus, send};
 pub(crate) use target::{Reply, TestTarget};
+pub(crate) use tls::{Authority, TlsTarget};
 
 /// How long a test waits for what must come: far above what it takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -334,7 +334,8 @@ async fn a_token_server_that_hangs_holds_its_own_targets_only() {
     .await;
     assert!(error.contains("did not answer within 10s"), "{error}");
     assert!(held.received().is_empty());
-    assert_eq!(bus.get(TARGET).await.json()["pending"], 100);
+    let health = bus.get(TARGET).await.json();
+    assert!(health["pending"].as_u64().unwrap() >= 100, "{health}");
 }
 
 #[tokio::test]

@@ -28,5 +28,6 @@ mod scheduled;
 mod schedules;
 mod secrets;
 mod standings;
+mod tls;
 mod transforms;
 mod validation;

@@ -8,6 +8,7 @@ mod fetch;
 mod hidden;
 mod tokens;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -15,7 +16,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use self::hidden::Hidden;
 use self::tokens::{Token, Tokens};
-use super::client::TargetService;
+use super::clients::Clients;
 use super::next_step::Outcome;
 use super::signing::missing;
 use crate::clock::Clock;
@@ -25,6 +26,7 @@ use crate::secret::{Secret, SecretName, Secrets};
 /// The credentials of all targets.
 pub(crate) struct Credentials {
     secrets: Secrets,
+    clients: Clients,
     tokens: Tokens,
 }
 
@@ -38,19 +40,16 @@ pub(crate) struct Shown {
 }
 
 impl Credentials {
-    pub(crate) fn new(secrets: Secrets, clock: Clock) -> Self {
+    pub(crate) fn new(secrets: Secrets, clients: Clients, clock: Clock) -> Self {
         Self {
             secrets,
+            clients,
             tokens: Tokens::new(clock),
         }
     }
 
     /// What a request to the target needs; `Err` is what becomes of its delivery without.
-    pub(crate) async fn of(
-        &self,
-        target: &Target,
-        service: &TargetService,
-    ) -> Result<Shown, Outcome> {
+    pub(crate) async fn of(&self, target: &Target) -> Result<Shown, Outcome> {
         let Some(auth) = &target.auth else {
             return Ok(Shown::default());
         };
@@ -90,6 +89,7 @@ impl Credentials {
                 }),
             },
             Auth::OAuth2(oauth2) => {
+                let service = self.clients.for_tokens(target, &self.secrets).await?;
                 let token = self.tokens.get(oauth2, &secret, service).await?;
                 Ok(Shown {
                     header: Some((header::AUTHORIZATION, token.header.clone())),
@@ -101,13 +101,21 @@ impl Credentials {
         }
     }
 
+    /// Lets go of what was made with secrets that are others by now.
+    pub(crate) fn secrets_changed(&self) {
+        let all = self.secrets.all();
+        let current: HashSet<*const Secret> = all.iter().map(|(_, s)| Arc::as_ptr(s)).collect();
+        let is_current = |secret: &Arc<Secret>| current.contains(&Arc::as_ptr(secret));
+        self.tokens.forget_all_but(is_current);
+        self.clients.forget_all_but(is_current);
+    }
+
     /// What to show after the target answered 401 to a token: a newer one. `None` when there is
     /// nothing newer to be had, so that the 401 stands.
     pub(crate) async fn renewed(
         &self,
         target: &Target,
         refused: &Shown,
-        service: &TargetService,
     ) -> Option<Result<Shown, Outcome>> {
         let (Some(Auth::OAuth2(oauth2)), Some(token)) = (&target.auth, &refused.token) else {
             return None;
@@ -115,7 +123,7 @@ impl Credentials {
         if !self.tokens.reject(oauth2, token) {
             return None;
         }
-        Some(self.of(target, service).await)
+        Some(self.of(target).await)
     }
 }
 

@@ -4,7 +4,6 @@
 //! Fetching is a task of its own, so that an attempt which is dropped takes no token from others,
 //! and a token that still holds is used while the next one is on its way.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use super::fetch::{self, Failed, Fetched};
 use crate::clock::Clock;
 use crate::delivery::client::TargetService;
 use crate::delivery::next_step::Outcome;
+use crate::delivery::recent::Recent;
 use crate::limits;
 use crate::rule::OAuth2;
 use crate::secret::{Secret, SecretText};
@@ -38,7 +38,7 @@ pub(super) struct Token {
 /// Every token in use.
 pub(super) struct Tokens {
     clock: Clock,
-    clients: Mutex<HashMap<OAuth2, Client>>,
+    clients: Mutex<Recent<OAuth2, Client>>,
     fetches: Mutex<JoinSet<()>>,
 }
 
@@ -46,7 +46,6 @@ pub(super) struct Tokens {
 struct Client {
     secret: Arc<Secret>,
     state: Arc<Mutex<State>>,
-    used: Instant,
 }
 
 type Answer = Result<Arc<Token>, Outcome>;
@@ -159,7 +158,7 @@ impl Tokens {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            clients: Mutex::default(),
+            clients: Mutex::new(Recent::new(limits::TOKENS)),
             fetches: Mutex::default(),
         }
     }
@@ -169,7 +168,7 @@ impl Tokens {
         &self,
         oauth2: &OAuth2,
         secret: &Arc<Secret>,
-        service: &TargetService,
+        service: TargetService,
     ) -> Answer {
         let state = self.state(oauth2, secret);
         let mut answer = {
@@ -198,7 +197,7 @@ impl Tokens {
 
     /// Throws a refused token away; whether to come again with another one.
     pub(super) fn reject(&self, oauth2: &OAuth2, refused: &Arc<Token>) -> bool {
-        let clients = self.clients.lock();
+        let mut clients = self.clients.lock();
         let state = clients.get(oauth2).map(|client| client.state.clone());
         drop(clients);
         state.is_none_or(|state| state.lock().reject(refused, Instant::now()))
@@ -206,37 +205,36 @@ impl Tokens {
 
     /// What is known for this client; nothing when its secret has changed.
     fn state(&self, oauth2: &OAuth2, secret: &Arc<Secret>) -> Arc<Mutex<State>> {
-        let now = Instant::now();
         let mut clients = self.clients.lock();
-        if let Some(client) = clients.get_mut(oauth2)
+        if let Some(client) = clients.get(oauth2)
             && Arc::ptr_eq(&client.secret, secret)
         {
-            client.used = now;
             return client.state.clone();
-        }
-        if clients.len() >= limits::TOKENS {
-            forget_half(&mut clients);
         }
         let state: Arc<Mutex<State>> = Arc::default();
         let client = Client {
             secret: secret.clone(),
             state: state.clone(),
-            used: now,
         };
         clients.insert(oauth2.clone(), client);
         state
+    }
+
+    /// Forgets the tokens that were fetched with secrets that are others by now.
+    pub(super) fn forget_all_but(&self, current: impl Fn(&Arc<Secret>) -> bool) {
+        self.clients.lock().retain(|client| current(&client.secret));
     }
 
     fn fetch(
         &self,
         oauth2: &OAuth2,
         secret: &Arc<Secret>,
-        service: &TargetService,
+        service: TargetService,
         state: &Arc<Mutex<State>>,
     ) -> watch::Receiver<Option<Answer>> {
         let (tell, answer) = watch::channel(None);
         let (oauth2, secret) = (oauth2.clone(), secret.clone());
-        let (service, state) = (service.clone(), state.clone());
+        let state = state.clone();
         let clock = self.clock.clone();
         let mut fetches = self.fetches.lock();
         while fetches.try_join_next().is_some() {}
@@ -254,15 +252,6 @@ impl Tokens {
         });
         answer
     }
-}
-
-/// Forgets the half that was used longest ago.
-fn forget_half(clients: &mut HashMap<OAuth2, Client>) {
-    let mut used: Vec<Instant> = clients.values().map(|client| client.used).collect();
-    let middle = used.len() / 2;
-    let (_, middle, _) = used.select_nth_unstable(middle);
-    let middle = *middle;
-    clients.retain(|_, client| client.used > middle);
 }
 
 #[cfg(test)]

@@ -172,7 +172,11 @@ fn an_unknown_field_suggests_the_near_one() {
 
 #[test]
 fn fields_of_later_versions_are_refused_by_name() {
-    let rule = MINIMAL.replacen('{', r#"{"filter": {"cesql": "TRUE"}, "#, 1);
+    let rule = MINIMAL.replacen(
+        '{',
+        r#"{"filter": {"jsonpath": "$.a", "cesql": "TRUE"}, "#,
+        1,
+    );
     check(&rule, &[("/filter/cesql", "this version has no")]);
     let rule = MINIMAL.replacen('{', r#"{"ordering_key": "subject", "#, 1);
     check(&rule, &[("/ordering_key", "into an element of `targets`")]);

@@ -137,6 +137,7 @@ pub struct TargetDocument {
     pub auth: Option<Auth>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     pub dead_letter: DeadLetterPolicy,
     pub disable_after: DisableAfter,

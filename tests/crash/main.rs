@@ -33,6 +33,7 @@ mod load;
 mod order;
 mod paused;
 mod receiver;
+mod scheduled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -97,6 +97,11 @@ impl Bus {
         }
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.lock().id()
+    }
+
     /// SIGKILL, now.
     pub(crate) fn kill(&self) {
         // It may have ended by itself; whoever waits for it notices.

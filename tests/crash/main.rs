@@ -30,6 +30,7 @@ mod events;
 mod ledger;
 mod life;
 mod load;
+mod memory;
 mod order;
 mod paused;
 mod receiver;

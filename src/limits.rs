@@ -52,6 +52,13 @@ pub const TARGETS_PER_RULE: usize = 100;
 /// Largest rule or bus document, in bytes.
 pub const RULE_BYTES: usize = 256 * 1024;
 
+/// Most cases of one tests file of a rule.
+pub const RULE_CASES: usize = 10_000;
+
+/// Cells of the table by which two documents are compared line by line (2 bytes each); beyond it
+/// all lines between the first and the last changed one are shown as changed.
+pub const DIFF_CELLS: usize = 4_000_000;
+
 /// Most rules on all buses: issue B raises what the matcher bears.
 pub const RULES: usize = 1_000_000;
 

@@ -156,6 +156,132 @@ fn a_rule_is_tested_without_a_bus() {
 }
 
 #[test]
+fn the_example_rules_pass_their_tests() {
+    check(
+        &run(&["rule", "test"]),
+        0,
+        "6 cases of 2 rules: 6 passed; 1 rule has no tests",
+        "",
+    );
+    let one = run(&["rule", "test", "rules/default/large-orders.json"]);
+    check(&one, 0, "3 cases of 1 rule: 3 passed", "");
+    let one = run(&["rule", "test", "rules/default/all-orders.json"]);
+    check(&one, 3, "", "all-orders.tests.json");
+    let nothing = run(&["rule", "test", "schemas"]);
+    check(&nothing, 3, "", "there are no tests");
+}
+
+#[test]
+fn a_case_that_fails_shows_its_line_and_why() {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("in the folder")).expect("the folder");
+        std::fs::write(path, text).expect("the file is written");
+    };
+    write(
+        "rules/shop/orders.json",
+        r#"{
+  "pattern": { "type": ["order.created"], "data": { "total": [{ "numeric": [">=", 100] }] } },
+  "filter": { "jsonpath": "$.data.items[?@.price > 10]" },
+  "targets": [
+    { "id": "billing", "url": "https://b.example/o/{id}", "path": { "id": { "path": "$.data.id" } }, "method": "PUT",
+      "headers": { "x-by": { "path": "$.source" } },
+      "transform": { "input_paths": { "id": "$.data.id", "total": "$.data.total" },
+        "template": { "order": "<id>", "total": "<total>", "by": "<eventyard.rule-name>" } } },
+    { "id": "text", "url": "https://t.example/", "transform": { "input_paths": { "id": "$.id" }, "template": "order <id>" } }
+  ]
+}"#,
+    );
+    let event = |id: &str, total: &str, price: u32| {
+        format!(
+            r#"{{"specversion": "1.0", "id": "{id}", "source": "/s", "type": "order.created", "data": {{{total}, "id": "{id}", "items": [{{"price": {price}}}]}}}}"#
+        )
+    };
+    let (large, small) = (
+        event("7", r#""total": 120"#, 20),
+        event("8", r#""total": 20"#, 20),
+    );
+    let (cheap, anonymous) = (
+        event("9", r#""total": 120"#, 1),
+        event("7", r#""total": 120"#, 20).replace(r#""id": "7", "items""#, r#""items""#),
+    );
+    write("rules/shop/large.event.json", &large);
+    write(
+        "rules/shop/orders.tests.json",
+        &format!(
+            r#"{{"cases": [
+{{"name": "good", "event": "large.event.json", "matches": true, "sends": {{"billing": {{"body": {{"total": 1.2e2, "by": "orders", "order": "7"}}, "url": "https://b.example/o/7"}}}}}},
+{{"name": "small", "event": {small}, "matches": true}},
+{{"name": "cheap", "event": {cheap}, "matches": true}},
+{{"name": "unwanted", "event": {large}, "matches": false}},
+{{"name": "sent", "event": {large}, "matches": true, "sends": {{
+  "billing": {{"method": "POST", "url": "https://b.example/o/8",
+    "headers": {{"X-By": "/t", "x-not": null}},
+    "body": {{"order": "7", "total": 121, "by": "orders"}}}},
+  "text": {{"body": "order 7"}}}}}},
+{{"name": "a dead letter", "event": {anonymous}, "matches": true, "sends": {{"billing": {{"error": "$.data.id"}}, "text": {{"error": "x"}}}}}}
+]}}"#
+        ),
+    );
+    let folder = dir.path().join("rules").display().to_string();
+    let all = run(&["rule", "test", &folder]);
+    for line in [
+        "orders.tests.json:3: small: does not match: /data/total: 20 ",
+        "(seen 20, wanted [{\"numeric\":[\">=\",100]}])",
+        "orders.tests.json:4: cheap: does not match: filter $.data.items[?@.price > 10] selects nothing",
+        "orders.tests.json:5: unwanted: matches, and must not",
+        "orders.tests.json:7: sent: billing: method is PUT, wanted POST",
+        "orders.tests.json:7: sent: billing: url is https://b.example/o/7, wanted https://b.example/o/8",
+        "orders.tests.json:8: sent: billing: header x-by is \"/s\", wanted \"/t\"",
+        "orders.tests.json:9: sent: billing: the body differs at \"/total\": is 120, wanted 121",
+        "    -   \"total\": 121",
+        "    +   \"total\": 120",
+        "orders.tests.json:11: a dead letter: text: is sent, and must not be",
+        "6 cases of 1 rule: 1 passed, 5 failed",
+    ] {
+        check(&all, 1, line, "");
+    }
+    let out = text(&all.stdout);
+    assert!(!out.contains("x-not") && !out.contains(": good"), "{out}");
+    let json = run(&["rule", "test", &folder, "--output", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &5.into()));
+    assert_eq!(json["cases"][1]["name"], "small");
+    assert_eq!(json["cases"][1]["misses"][0]["line"], 3);
+}
+
+#[test]
+fn a_bad_tests_file_shows_file_line_and_a_caret() {
+    let dir = files();
+    let write = |text: &str| {
+        std::fs::write(dir.path().join("rule.tests.json"), text).expect("the file is written");
+    };
+    let test = || run(&["rule", "test", &path(&dir, "rule.tests.json")]);
+    let event = r#"{"specversion": "1.0", "id": "1", "source": "/s", "type": "a"}"#;
+    write("{\"cases\": [\n  {\"nam\": 1}\n]}");
+    check(&test(), 5, "", "rule.tests.json:2:4 at /cases/0/nam");
+    check(&test(), 5, "", "2 |   {\"nam\": 1}\n  |    ^");
+    write("{\"cases\": [\n  {\"name\": \"a\", \"event\": {\"id\": 1}, \"matches\": true}\n]}");
+    check(&test(), 5, "", "rule.tests.json:2:");
+    write(&format!(
+        "{{\"cases\": [{{\"name\": \"a\", \"event\": {event}, \"matches\": true,\n \"sends\": {{\"bill\": {{\"body\": 1}}}}}}]}}"
+    ));
+    check(&test(), 5, "", "rule.tests.json:2:12");
+    check(
+        &test(),
+        5,
+        "",
+        "the rule has no target `bill`; it has: billing",
+    );
+    write("{\"cases\": [{\"name\": \"a\", \"matches\": true,\n \"event\": \"no.json\"}]}");
+    check(&test(), 5, "", "rule.tests.json:2:11");
+    std::fs::rename(path(&dir, "rule.tests.json"), path(&dir, "none.tests.json")).expect("renamed");
+    let none = run(&["rule", "test", &path(&dir, "none.tests.json")]);
+    check(&none, 5, "", "there is no file");
+}
+
+#[test]
 fn explain_names_the_field_that_failed() {
     let dir = files();
     let explain = run(&[
@@ -256,7 +382,7 @@ fn every_rule_file_is_checked_before_anything_is_sent() {
     let dir = files();
     let (good, bad) = (path(&dir, "rule.json"), path(&dir, "bad-rule.json"));
     check(
-        &run(&["rule", "apply", "--dry-run", &good]),
+        &run(&["rule", "apply", "--check", &good]),
         0,
         "default/rule",
         "",
@@ -275,6 +401,17 @@ fn every_rule_file_is_checked_before_anything_is_sent() {
         "",
         "eventyard serve",
     );
+    let planned = run(&["rule", "apply", "--dry-run", &good, "--url", url]);
+    check(&planned, 4, "", "eventyard serve");
+    let prune = run(&["rule", "apply", "--prune", &good, "--url", url]);
+    check(&prune, 2, "", "--prune needs a folder");
+    let both = run(&["rule", "apply", &good, "--dry-run", "--check"]);
+    check(&both, 2, "", "cannot be used with");
+    let folder = path(&dir, "folder");
+    std::fs::create_dir_all(format!("{folder}/shop")).expect("a folder");
+    std::fs::copy(&bad, format!("{folder}/shop/bad.json")).expect("a copy");
+    let bad = run(&["rule", "apply", &folder, "--url", url]);
+    check(&bad, 5, "", "bad.json:3:3");
 }
 
 #[test]

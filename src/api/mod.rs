@@ -1,5 +1,6 @@
 //! The HTTP face of the bus: parse, call, convert; the only place that knows statuses.
 
+mod apply;
 mod body;
 mod buses;
 mod dead_letters;
@@ -157,6 +158,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/", post(publish::to_default).options(publish::handshake))
         .route("/v1/buses", get(buses::list))
         .nest("/v1/buses/{bus}", bus)
+        .route("/v1/apply", post(apply::apply))
         .route("/v1/secrets", get(secrets::list))
         .route(
             "/v1/secrets/{secret}",

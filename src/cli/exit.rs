@@ -14,6 +14,12 @@ pub(crate) enum Exit {
     Invalid = 5,
 }
 
+impl Exit {
+    /// What a plan ends with that has changes: as tools of that kind do, so that a script can tell it
+    /// from "no changes" (0) and from a failure (1).
+    pub(crate) const CHANGES: Exit = Exit::Usage;
+}
+
 /// A command that did not succeed: what happened, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -1,11 +1,12 @@
 //! The command line: one file for each subcommand; what they share stands in `exit`, `input`,
-//! `output`, `connect` and `rule_file`.
+//! `output`, `diff`, `connect` and `rule_file`.
 
 mod bench;
 mod completions;
 mod config;
 mod connect;
 mod dead_letter;
+mod diff;
 mod doctor;
 mod event;
 mod exit;
@@ -43,7 +44,7 @@ Environment:
 Exit codes:
   0  done
   1  failed: the bus or the system refused
-  2  wrong usage
+  2  wrong usage; of `rule apply --dry-run`: there are changes
   3  not found, or the rule did not match
   4  the bus cannot be reached, or is not ready
   5  a rule, event or configuration file is invalid";

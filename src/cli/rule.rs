@@ -2,7 +2,10 @@
 
 mod apply;
 mod explain;
+mod gather;
 mod preview;
+mod suite;
+mod test;
 
 use super::connect::BusArgs;
 use super::exit::{Exit, Failure};
@@ -22,8 +25,8 @@ enum Command {
     Get(GetArgs),
     Apply(apply::Args),
     Delete(DeleteArgs),
-    Test(explain::Args),
-    Explain(explain::ExplainArgs),
+    Test(test::Args),
+    Explain(explain::Args),
     Preview(preview::Args),
 }
 
@@ -80,8 +83,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Get(args) => get(args).await,
         Command::Apply(args) => apply::run(args).await,
         Command::Delete(args) => delete(args).await,
-        Command::Test(args) => explain::test(args),
-        Command::Explain(args) => explain::explain(args),
+        Command::Test(args) => test::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Preview(args) => preview::run(args),
     }
 }

@@ -28,8 +28,9 @@ use crate::event::Event;
 pub use error::{ClientError, Problem, ProblemPlace};
 pub use request::{Client, Export};
 pub use types::{
-    Accepted, DeadLetterAction, DeadLetterFilter, EventFilter, Json, Page, PatternVerdict,
-    Redriven, Selection, Versioned,
+    Accepted, Applied, AppliedDocument, ApplyOptions, BusConfiguration, Configuration,
+    DeadLetterAction, DeadLetterFilter, EventFilter, Json, Page, PatternVerdict, Redriven,
+    Selection, Versioned,
 };
 
 const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
@@ -174,6 +175,21 @@ impl Client {
     pub async fn delete_rule(&self, bus: &str, rule: &str) -> Result<(), ClientError> {
         self.send_empty(self.delete(&["buses", bus, "rules", rule])?)
             .await
+    }
+
+    /// Makes the bus hold these buses and rules, whole or not at all.
+    pub async fn apply(
+        &self,
+        configuration: &Configuration,
+        options: ApplyOptions,
+    ) -> Result<Applied, ClientError> {
+        let request = types::ApplyRequest {
+            buses: &configuration.buses,
+            prune: options.prune,
+            dry_run: options.dry_run,
+        };
+        let request = self.post(&["apply"])?.timeout(BULK_TIMEOUT).json(&request);
+        self.send(request).await
     }
 
     /// Health of one target, where the bus offers it: state, backlog, oldest pending delivery.

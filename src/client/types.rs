@@ -42,6 +42,68 @@ pub struct Versioned {
     pub etag: Option<String>,
 }
 
+/// A whole configuration of buses and rules, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration {
+    /// Every bus that it is about.
+    pub buses: BTreeMap<String, BusConfiguration>,
+}
+
+/// One bus of a configuration.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct BusConfiguration {
+    /// Without it, a bus that is there keeps its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<Json>,
+    /// Its rules' documents.
+    pub rules: BTreeMap<String, Json>,
+}
+
+/// How a configuration is applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// Rules that it does not have are deleted, on the buses that it has.
+    pub prune: bool,
+    /// Nothing is changed; the answer tells what would be.
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ApplyRequest<'a> {
+    pub(super) buses: &'a BTreeMap<String, BusConfiguration>,
+    pub(super) prune: bool,
+    pub(super) dry_run: bool,
+}
+
+/// What became of a configuration, or would.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Applied {
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// Whether anything is not as before.
+    pub changed: bool,
+    /// One entry a document, buses before rules.
+    pub changes: Vec<AppliedDocument>,
+}
+
+/// What became of one document.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AppliedDocument {
+    /// The bus.
+    pub bus: String,
+    /// The rule; absent when it is the bus's own document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// `created`, `replaced`, `unchanged` or `deleted`.
+    pub change: String,
+    /// Of what is there afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// What was there, of what is replaced or deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Json>,
+}
+
 /// Which events to list; all given filters must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {

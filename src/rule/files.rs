@@ -286,11 +286,13 @@ impl Reading {
     }
 }
 
-/// `*.json`, but not `*.tests.json`: those hold examples for `rule test`. Editors' backups end
-/// otherwise (`.json~`, `.json.swp`).
-fn is_rule_file(path: &Path) -> bool {
+/// `*.json`, but not `*.tests.json` and `*.event.json`: those are what `rule test` reads. Editors'
+/// backups end otherwise (`.json~`, `.json.swp`).
+#[must_use]
+pub fn is_rule_file(path: &Path) -> bool {
     let name = file_name(path);
-    name.ends_with(".json") && !name.ends_with(".tests.json")
+    let beside = [".tests.json", ".event.json"];
+    name.ends_with(".json") && !beside.iter().any(|end| name.ends_with(end))
 }
 
 fn file_name(path: &Path) -> String {

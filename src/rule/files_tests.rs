@@ -46,6 +46,7 @@ fn rule_and_bus_files_are_read_and_the_rest_is_left_alone() {
         ("default/b.json", GOOD),
         ("default/a.json", GOOD),
         ("default/a.tests.json", "no rule"),
+        ("default/a.event.json", "no rule"),
         ("default/.hidden.json", "no rule"),
         ("default/a.json~", "no rule"),
         ("default/.a.json.swp", "no rule"),

@@ -164,6 +164,12 @@ fn hold(expected: IfMatch, current: Option<Sequence>) -> Result<(), RuleError> {
     }
 }
 
+/// The same text, but for space around it, which a document loses when it stands within another.
+fn same(one: &str, other: &str) -> bool {
+    let space = [' ', '\t', '\r', '\n'];
+    one.trim_matches(space) == other.trim_matches(space)
+}
+
 fn put_bus(
     set: &RuleSet,
     name: BusName,
@@ -173,7 +179,7 @@ fn put_bus(
     let present = set.bus(&name);
     hold(expected, present.as_ref().map(|bus| bus.revision))?;
     let outcome = match &present {
-        Some(bus) if bus.document.text() == document.text() => {
+        Some(bus) if same(bus.document.text(), document.text()) => {
             return Ok(Step::Unchanged(bus.revision));
         }
         Some(_) => PutOutcome::Replaced,
@@ -216,7 +222,7 @@ fn put_rule(
     let present = set.rule(&bus, &rule);
     hold(expected, present.as_ref().map(|rule| rule.revision))?;
     let outcome = match &present {
-        Some(present) if present.document.text() == document.text() => {
+        Some(present) if same(present.document.text(), document.text()) => {
             return Ok(Step::Unchanged(present.revision));
         }
         Some(_) => PutOutcome::Replaced,

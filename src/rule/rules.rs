@@ -19,6 +19,7 @@ use super::enabled;
 use super::files::{self, Folder, Report};
 use super::plan::plan;
 use super::set::{Matchers, NextSet, Rule, RuleSet};
+use super::whole::{self, Applied};
 use crate::guard::Guard;
 use crate::limits;
 use crate::log::{BusName, Log, Record, RuleName, Sequence};
@@ -332,6 +333,34 @@ impl Rules {
         Ok(files::report(&outcomes, extra))
     }
 
+    /// The same for a configuration that came over the API, with what becomes of each document. With
+    /// `prune`, rules that it does not have are deleted on the buses that it has. With `dry_run`
+    /// nothing is changed.
+    pub async fn apply_whole(
+        &self,
+        folder: Folder,
+        prune: bool,
+        dry_run: bool,
+    ) -> Result<Vec<Applied>, RuleError> {
+        let wanted = move |set: &RuleSet| {
+            let mut changes = files::wanted(folder.clone(), set);
+            if prune {
+                changes.extend(whole::superfluous(&folder, set));
+            }
+            let named = whole::named(&changes, set);
+            let changes = changes.into_iter().map(Expected::from).collect();
+            Ok((changes, named))
+        };
+        if dry_run {
+            let set = self.current();
+            let (changes, named) = wanted(&set)?;
+            let plan = plan(&set, 0, changes)?;
+            return Ok(whole::planned(named, &plan.steps));
+        }
+        let (outcomes, named) = self.change_and(wanted).await?;
+        Ok(whole::done(named, &outcomes))
+    }
+
     /// Takes no more changes and waits for the one under way.
     pub async fn drain(&self) {
         self.0.tasks.close();
@@ -362,6 +391,15 @@ impl Rules {
         &self,
         wanted: impl FnOnce(&RuleSet) -> Result<Vec<Expected>, RuleError> + Send + 'static,
     ) -> Result<Vec<Outcome>, RuleError> {
+        let (outcomes, ()) = self.change_and(move |set| Ok((wanted(set)?, ()))).await?;
+        Ok(outcomes)
+    }
+
+    /// The same; what `wanted` says beside the changes comes back with their outcomes.
+    async fn change_and<T: Send + 'static>(
+        &self,
+        wanted: impl FnOnce(&RuleSet) -> Result<(Vec<Expected>, T), RuleError> + Send + 'static,
+    ) -> Result<(Vec<Outcome>, T), RuleError> {
         if self.0.tasks.is_closed() {
             return Err(RuleError::Closing);
         }
@@ -369,8 +407,9 @@ impl Rules {
         let task = self.0.tasks.spawn(async move {
             let mut changing = shared.changing.lock().await;
             let set = shared.history.load().newest().clone();
-            let changes = wanted(&set)?;
-            shared.commit(&mut changing, &set, changes).await
+            let (changes, beside) = wanted(&set)?;
+            let outcomes = shared.commit(&mut changing, &set, changes).await?;
+            Ok((outcomes, beside))
         });
         match task.await {
             Ok(outcome) => outcome,

@@ -60,6 +60,14 @@ fn the_schemas_describe_the_fields_that_are_read() {
     let bus = schema("bus");
     same_fields(&bus, "", &bus::BUS);
     same_fields(&bus, "/properties/retention", &bus::RETENTION);
+    let tests = schema("tests");
+    same_fields(&tests, "", &cases::TESTS);
+    same_fields(&tests, "/$defs/case", &cases::CASE);
+    same_fields(&tests, "/$defs/sends", &cases::SENDS);
+    assert_eq!(
+        tests["properties"]["cases"]["maxItems"],
+        json!(crate::limits::RULE_CASES)
+    );
 }
 
 /// Every default of the schema, as a document that says nothing shows it.
@@ -136,7 +144,7 @@ fn check_examples(root: &Value, at: &Value, pointer: &str) {
 
 #[test]
 fn the_schemas_are_schemas_and_their_examples_valid() {
-    for name in ["rule", "bus", "problem"] {
+    for name in ["rule", "bus", "tests", "problem"] {
         let schema = schema(name);
         assert!(jsonschema::meta::is_valid(&schema), "{name}");
         check_examples(&schema, &schema, name);
@@ -170,6 +178,84 @@ fn the_example_rules_are_valid_for_both() {
     for (bus, document) in &read.buses {
         let json: Value = serde_json::from_str(document.as_ref().unwrap().text()).unwrap();
         assert!(buses.is_valid(&json), "{bus}");
+    }
+}
+
+#[test]
+fn the_example_tests_are_valid_for_both() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = validator(&schema("tests"));
+    let mut count = 0;
+    for entry in std::fs::read_dir(root.join("rules/default")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.to_string_lossy().ends_with(".tests.json") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(RuleCase::parse_all(&text).is_ok(), "{}", path.display());
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert!(tests.is_valid(&json), "{}", path.display());
+        let reference = json["$schema"].as_str().unwrap();
+        assert!(path.with_file_name(reference).exists(), "{reference}");
+        count += 1;
+    }
+    assert!(count >= 2);
+}
+
+#[test]
+fn schema_and_code_agree_on_good_and_bad_tests() {
+    let base = json!({"name": "a", "event": {"id": "1"}, "matches": true});
+    let with = |name: &str, value: Value| {
+        let mut case = base.clone();
+        case[name] = value;
+        case
+    };
+    let sends = |wanted: Value| with("sends", json!({"t": wanted}));
+    let mut cases = vec![base.clone(), json!({}), json!([]), json!("a")];
+    for name in ["name", "event", "matches"] {
+        let mut case = base.clone();
+        case.as_object_mut().unwrap().remove(name);
+        cases.push(case);
+    }
+    cases.extend([
+        with("event", json!("a.event.json")),
+        with("event", json!(1)),
+        with("event", json!([])),
+        with("matches", json!("yes")),
+        with("matches", json!(false)),
+        with("name", json!(1)),
+        with("extra", json!(1)),
+        with("sends", json!({})),
+        with("sends", json!([])),
+        with("sends", json!({"a b": {"body": 1}})),
+        sends(json!({})),
+        sends(json!(1)),
+        sends(json!({"body": null})),
+        sends(json!({"body": "text", "method": "PUT", "url": "http://h/"})),
+        sends(json!({"method": 1})),
+        sends(json!({"headers": {"x-a": "1", "x-b": null}})),
+        sends(json!({"headers": {"x-a": 1}})),
+        sends(json!({"error": "a"})),
+        sends(json!({"error": "a", "body": 1})),
+        sends(json!({"extra": 1})),
+    ]);
+    let mut files: Vec<Value> = cases.iter().map(|case| json!({"cases": [case]})).collect();
+    let mut never = with("sends", json!({"t": {"body": 1}}));
+    never["matches"] = json!(false);
+    files.extend([
+        json!({"cases": [never]}),
+        json!({"cases": []}),
+        json!({"cases": {}}),
+        json!({}),
+        json!([]),
+        json!({"cases": [base], "$schema": "x"}),
+        json!({"cases": [base], "$schema": 1}),
+        json!({"cases": [base], "case": 1}),
+    ]);
+    let validator = validator(&schema("tests"));
+    for file in files {
+        let read = RuleCase::parse_all(&file.to_string());
+        assert_eq!(validator.is_valid(&file), read.is_ok(), "{file}: {read:?}");
     }
 }
 

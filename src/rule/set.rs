@@ -168,6 +168,23 @@ impl Default for RuleSet {
 }
 
 impl RuleSet {
+    /// A set of this rule alone, to try it out.
+    #[must_use]
+    pub fn trial(bus: &BusName, name: &RuleName, document: RuleDocument) -> RuleSet {
+        let numbers = (1..).map(TargetId);
+        let ids = document.targets.iter().map(|target| target.id.clone());
+        let targets: Vec<(TargetName, TargetId)> = ids.zip(numbers).collect();
+        let mut matchers = Matchers::default();
+        let mut set = NextSet::after(&RuleSet::default(), &mut matchers);
+        set.put_bus(Bus {
+            name: bus.clone(),
+            document: BusDocument::default(),
+            revision: 0,
+        });
+        set.put_rule(Rule::new(bus, name, 1, document, &targets));
+        set.finish()
+    }
+
     /// Targets of every enabled rule that matches, each once, in (rule, target) order.
     #[must_use]
     pub fn matches(&self, event: &LoggedEvent) -> Vec<Arc<Target>> {

@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "a harness offers more than one test binary uses")]
 mod harness;
 
+mod apply;
 mod auth;
 mod dead_letter_cli;
 mod dead_letters;

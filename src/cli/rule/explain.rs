@@ -1,4 +1,4 @@
-//! `eventyard rule test` and `rule explain`: whether a rule matches an event, and why; without a bus.
+//! `eventyard rule explain`: whether a rule matches an event, and why; without a bus.
 
 use std::path::PathBuf;
 
@@ -9,15 +9,7 @@ use crate::cli::rule_file::{self, RuleFile};
 use crate::pattern::{Document, EventPattern, FieldExplanation};
 use crate::rule::{Filter, FilterExplanation, Problem, RuleExplanation, Verdict};
 
-const TEST_EXAMPLES: &str = "\
-Examples:
-  eventyard rule test rules/default/large-orders.json --event event.json
-  eventyard rule test --pattern '{\"type\":[{\"prefix\":\"order.\"}]}' --event event.json
-  eventyard event get 42 --plain | eventyard rule test rule.json --event -
-
-Exits with 0 when the rule matches and with 3 when it does not. Needs no bus.";
-
-const EXPLAIN_EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   eventyard rule explain rules/default/large-orders.json --event event.json
   eventyard rule explain --pattern '{\"type\":[\"order.created\"]}' --event -
@@ -25,43 +17,43 @@ Examples:
 Shows each field of the pattern: what it wants, what the event has, and why that is not enough.
 Exits with 0 when the rule matches and with 3 when it does not. Needs no bus.";
 
-/// Tell whether a rule matches an event (offline).
+/// A rule and the event that it is asked about.
 #[derive(Debug, clap::Args)]
-#[command(after_help = TEST_EXAMPLES)]
-pub(super) struct Args {
+pub(super) struct Question {
     /// The rule's file; `-` is standard input.
     #[arg(required_unless_present = "pattern", value_name = "RULE_FILE")]
-    rule: Option<PathBuf>,
+    pub(super) rule: Option<PathBuf>,
     /// An event pattern as JSON, in place of a rule.
     #[arg(long, conflicts_with = "rule", value_name = "JSON")]
-    pattern: Option<String>,
+    pub(super) pattern: Option<String>,
     /// The event's file, a JSON object; `-` is standard input.
     #[arg(long, short, value_name = "FILE")]
-    event: PathBuf,
+    pub(super) event: PathBuf,
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
 }
 
 /// Show field by field why a rule matches an event or does not (offline).
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXPLAIN_EXAMPLES)]
-pub(super) struct ExplainArgs {
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
     #[command(flatten)]
-    args: Args,
+    question: Question,
 }
 
-pub(super) fn test(args: Args) -> Result<Exit, Failure> {
-    let explanation = args.explanation()?;
-    match args.output.output {
+/// The answer without the reasons, for `rule test --event`.
+pub(super) fn verdict_alone(question: &Question) -> Result<Exit, Failure> {
+    let explanation = question.explanation()?;
+    match question.output.output {
         Format::Json => output::json(&format!("{{\"matches\":{}}}", explanation.matches)),
         Format::Table => line(verdict(&explanation)),
     }
     Ok(exit(&explanation))
 }
 
-pub(super) fn explain(ExplainArgs { args }: ExplainArgs) -> Result<Exit, Failure> {
-    let explanation = args.explanation()?;
-    match args.output.output {
+pub(super) fn run(Args { question }: Args) -> Result<Exit, Failure> {
+    let explanation = question.explanation()?;
+    match question.output.output {
         Format::Json => {
             let text = serde_json::to_string(&explanation)
                 .map_err(|error| Failure::failed(format!("the explanation: {error}")))?;
@@ -80,7 +72,7 @@ pub(super) fn explain(ExplainArgs { args }: ExplainArgs) -> Result<Exit, Failure
     Ok(exit(&explanation))
 }
 
-impl Args {
+impl Question {
     fn explanation(&self) -> Result<RuleExplanation, Failure> {
         let (enabled, pattern, filter) = match (&self.pattern, &self.rule) {
             (Some(text), _) => (true, parse_pattern(text)?, None),

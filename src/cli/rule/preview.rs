@@ -96,24 +96,30 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 /// A CloudEvent; a fault in it shows its line with a caret.
-fn read_event(path: &std::path::Path) -> Result<Event, Failure> {
+pub(super) fn read_event(path: &std::path::Path) -> Result<Event, Failure> {
     let text = input::read_json_object(path)?;
-    let structured = HeaderValue::from_static("application/cloudevents+json");
-    let headers = [(CONTENT_TYPE, structured)].into_iter().collect();
-    let refused = |pointer: &str, detail: String| {
+    decode_event(&text).map_err(|(pointer, detail)| {
         // A missing attribute has no place of its own.
-        let present = crate::rule::find(&text, pointer).is_some();
+        let present = crate::rule::find(&text, &pointer).is_some();
         let problem = Problem {
-            pointer: if present { pointer } else { "" }.to_owned(),
+            pointer: if present { pointer } else { String::new() },
             detail,
             offset: None,
         };
         Failure::invalid(rule_file::render(&input::name(path), &text, &[problem]))
-    };
-    let received = event::decode(&headers, text.clone().into())
-        .map_err(|error| refused(error.pointer().unwrap_or_default(), error.reason.clone()))?;
+    })
+}
+
+/// The CloudEvent that a JSON text is; else the pointer and the reason.
+pub(super) fn decode_event(text: &str) -> Result<Event, (String, String)> {
+    let structured = HeaderValue::from_static("application/cloudevents+json");
+    let headers = [(CONTENT_TYPE, structured)].into_iter().collect();
+    let received = event::decode(&headers, text.to_owned().into()).map_err(|error| {
+        let pointer = error.pointer().unwrap_or_default().to_owned();
+        (pointer, error.reason)
+    })?;
     let event = received.events.into_iter().next();
-    event.ok_or_else(|| refused("", "there is no event here".to_owned()))
+    event.ok_or_else(|| (String::new(), "there is no event here".to_owned()))
 }
 
 fn note_if_unmatched(document: &RuleDocument, event: &Event) {

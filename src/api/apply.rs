@@ -1,0 +1,112 @@
+//! Applies a whole configuration of buses and rules: all of it or nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Api, Problem, buses, extract};
+use crate::limits;
+use crate::log::{BusName, RuleName, Sequence};
+use crate::rule::{Applied, AppliedChange, Folder, RuleError};
+
+/// What there is to be.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    buses: BTreeMap<BusName, WantedBus>,
+    /// Rules of these buses that are not in `rules` are deleted.
+    #[serde(default)]
+    prune: bool,
+    /// Only tell what would be done.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedBus {
+    /// Without it, a bus that is there stays as it is.
+    document: Option<Box<RawValue>>,
+    #[serde(default)]
+    rules: BTreeMap<RuleName, Box<RawValue>>,
+}
+
+/// What became of it: one entry a document, buses first.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    dry_run: bool,
+    /// Whether anything is not as before.
+    changed: bool,
+    changes: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    bus: BusName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleName>,
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<Sequence>,
+    /// What was there, of what is replaced or deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Box<RawValue>>,
+}
+
+/// `POST /v1/apply`
+pub(super) async fn apply(
+    State(api): State<Arc<Api>>,
+    body: Body,
+) -> Result<Json<Report>, Problem> {
+    let wanted: Wanted = extract::json(&api, body, limits::BODY_BYTES).await?;
+    let (prune, dry_run) = (wanted.prune, wanted.dry_run);
+    let folder = wanted.folder(&api)?;
+    let applied = api.rules.apply_whole(folder, prune, dry_run).await?;
+    let changed = |one: &Applied| one.change != AppliedChange::Unchanged;
+    Ok(Json(Report {
+        dry_run,
+        changed: applied.iter().any(changed),
+        changes: applied.into_iter().map(entry).collect::<Result<_, _>>()?,
+    }))
+}
+
+impl Wanted {
+    fn folder(self, api: &Api) -> Result<Folder, Problem> {
+        let (mut folder, mut problems) = (Folder::default(), Vec::new());
+        for (bus, wanted) in self.buses {
+            let at = format!("/buses/{bus}");
+            let text = wanted.document.as_ref().map(|document| document.get());
+            let added = folder.add_bus(bus.clone(), text, &at);
+            problems.extend(added.err().into_iter().flatten());
+            for (rule, document) in wanted.rules {
+                let guard = api.rules.guard();
+                let added = folder.add_rule(bus.clone(), rule, document.get(), guard, &at);
+                problems.extend(added.err().into_iter().flatten());
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(folder),
+            false => Err(RuleError::Invalid(problems).into()),
+        }
+    }
+}
+
+fn entry(applied: Applied) -> Result<Entry, Problem> {
+    let shown = matches!(
+        applied.change,
+        AppliedChange::Replaced | AppliedChange::Deleted
+    );
+    let before = applied.before.filter(|_| shown);
+    Ok(Entry {
+        bus: applied.bus,
+        rule: applied.rule,
+        change: applied.change.as_str(),
+        revision: applied.revision,
+        before: before.map(|text| buses::document(&text)).transpose()?,
+    })
+}

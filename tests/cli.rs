@@ -460,6 +460,26 @@ fn completions_name_the_subcommands() {
 }
 
 #[test]
+fn manual_pages_are_written_for_every_command() {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let folder = path(&dir, "man1");
+    check(&run(&["man", &folder]), 0, &folder, "");
+    let page = |name: &str| std::fs::read_to_string(format!("{folder}/{name}.1"));
+    for (name, text) in [
+        ("eventyard", "Exit codes:"),
+        ("eventyard-rule-test", "tests.json"),
+        ("eventyard-dead-letter-redrive", "Examples:"),
+    ] {
+        let page = page(name).expect("the page is there");
+        assert!(
+            page.contains(".TH") && page.contains(text),
+            "{name}: {page}"
+        );
+    }
+    assert!(page("eventyard-bench-peer").is_err(), "hidden");
+}
+
+#[test]
 fn quickstart_shows_events_rules_and_deliveries() {
     let dir = tempfile::tempdir().expect("a folder for the test");
     let output = eventyard(&["quickstart", "--once", "--port", "18080"])

@@ -12,6 +12,7 @@ mod event;
 mod exit;
 mod health;
 mod input;
+mod man;
 mod output;
 mod quickstart;
 mod rule;
@@ -75,6 +76,7 @@ enum Command {
     Config(config::Args),
     Health(health::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the program with the process's arguments; the exit code is documented in `--help`.
@@ -106,6 +108,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Doctor(args) => doctor::run(args),
         Command::Config(args) => config::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
         Command::Send(args) => one_thread()?.block_on(send::run(args)),
         Command::Rule(args) => one_thread()?.block_on(rule::run(args)),
         Command::Event(args) => one_thread()?.block_on(event::run(args)),

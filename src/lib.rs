@@ -9,6 +9,8 @@ pub mod limits;
 
 pub mod clock;
 
+pub mod measure;
+
 mod json;
 
 pub mod secret;

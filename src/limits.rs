@@ -294,9 +294,13 @@ pub const VIEW_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// 30 seconds.
 pub const GRACE: Duration = Duration::from_secs(20);
 
-/// Targets that `/metrics` names one by one; the rest are summed under `_other`, so that a scrape
-/// stays small with a million rules.
+/// Targets that `/metrics` names one by one, the oldest ones; the rest are taken together under
+/// `_other`, so that a scrape stays small with a million rules.
 pub const METRIC_TARGETS: usize = 500;
+
+/// Buses that `/metrics` names one by one, those first that were used first; the rest are summed
+/// under `_other`.
+pub const METRIC_BUSES: usize = 100;
 
 /// How long a dead letter is kept when its target does not say; also those of deleted targets.
 pub const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(14 * 24 * 60 * 60);

@@ -14,6 +14,7 @@ use tracing::{error, warn};
 use crate::delivery::Delivery;
 use crate::limits;
 use crate::log::{AppendError, Log, LogError, LoggedEvent, Record, Sequence};
+use crate::measure::{Histogram, Times};
 use crate::rule::{RuleSet, Rules, Target};
 
 /// First wait after the log could not be read or took nothing; it doubles.
@@ -27,6 +28,7 @@ pub struct Router(Arc<Inner>);
 struct Inner {
     log: Log,
     cursor: Arc<AtomicU64>,
+    matching: Arc<Histogram>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -36,6 +38,8 @@ impl Router {
     pub fn start(log: Log, rules: Rules, delivery: Delivery) -> Result<Router, LogError> {
         let cursor = log.checkpoint()?;
         let shown = Arc::new(AtomicU64::new(cursor));
+        // 1 µs to 4 s: a usual event takes a few, one with a costly filter a thousand times that.
+        let matching = Arc::new(Histogram::new(Duration::from_micros(1), 2, 12));
         let stop = CancellationToken::new();
         let routing = Routing {
             repeats_through: log.durable_through(),
@@ -44,12 +48,14 @@ impl Router {
             delivery,
             cursor,
             shown: shown.clone(),
+            matching: matching.clone(),
             stop: stop.clone(),
         };
         let task = tokio::spawn(routing.run());
         Ok(Router(Arc::new(Inner {
             log,
             cursor: shown,
+            matching,
             stop,
             task: Mutex::new(Some(task)),
         })))
@@ -68,6 +74,12 @@ impl Router {
             .log
             .durable_through()
             .saturating_sub(self.routed_through())
+    }
+
+    /// How long it took to find an event's rules.
+    #[must_use]
+    pub fn match_times(&self) -> Times {
+        self.0.matching.times()
     }
 
     /// Stops routing after the event in hand. Drain the delivery after this.
@@ -98,6 +110,7 @@ struct Routing {
     /// Everything up to here was offered.
     cursor: Sequence,
     shown: Arc<AtomicU64>,
+    matching: Arc<Histogram>,
     /// Events up to here may have been routed before the start.
     repeats_through: Sequence,
     stop: CancellationToken,
@@ -170,7 +183,9 @@ impl Routing {
                 set = self.rules.at(event.sequence);
                 &set
             };
+            let began = Instant::now();
             let mut targets = matches(rules, event);
+            self.matching.observe(began.elapsed());
             if event.sequence <= self.repeats_through {
                 self.leave_out_kept(&mut targets, event.sequence).await?;
             }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const TABLE: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
+    ("measure", &[]),
     ("json", &["limits"]),
     ("secret", &["limits", "clock"]),
     ("webhook", &[]),
@@ -18,7 +19,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("query", &["event", "json", "limits"]),
     ("transform", &["event", "json", "query", "limits"]),
     ("guard", &[]),
-    ("journal", &["limits", "clock"]),
+    ("journal", &["limits", "clock", "measure"]),
     ("store", &["limits"]),
     ("log", &["event", "journal", "store", "clock", "limits"]),
     (
@@ -48,9 +49,13 @@ const TABLE: &[(&str, &[&str])] = &[
             "rule",
             "clock",
             "limits",
+            "measure",
         ],
     ),
-    ("router", &["event", "log", "rule", "delivery", "limits"]),
+    (
+        "router",
+        &["event", "log", "rule", "delivery", "limits", "measure"],
+    ),
     (
         "schedule",
         &[
@@ -63,7 +68,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "api",
         &[
             "event", "pattern", "secret", "webhook", "log", "rule", "delivery", "router",
-            "schedule", "clock", "limits",
+            "schedule", "clock", "limits", "measure",
         ],
     ),
     // `rule` reads durations and sizes the same way in every document of ours.

@@ -70,6 +70,11 @@ impl Bodies {
         }
     }
 
+    /// Bytes that all of them hold now.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed) as u64
+    }
+
     /// Reads a body of at most `limit` bytes. One whose declared length is larger is refused
     /// before its first byte is waited for.
     pub(super) async fn read<B>(&self, body: B, limit: usize) -> Result<Whole<'_>, BodyError>

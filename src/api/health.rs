@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use serde::Serialize;
 
-use super::{Api, Problem};
+use super::{Api, Problem, exposition};
 use crate::limits;
 use crate::log::State as JournalState;
 
@@ -76,9 +76,8 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Ready>, Pr
     }
 }
 
-/// `GET /metrics`, in the OpenMetrics text format.
-pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, Problem> {
-    let text = api.metrics.text().map_err(Problem::internal)?;
-    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, media_type)], text))
+/// `GET /metrics`, in Prometheus' text format.
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let text = api.metrics.text(api.bodies.held_bytes());
+    ([(header::CONTENT_TYPE, exposition::MEDIA_TYPE)], text)
 }

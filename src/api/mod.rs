@@ -6,6 +6,7 @@ mod buses;
 mod dead_letters;
 mod error;
 mod events;
+mod exposition;
 mod extract;
 mod front;
 mod health;

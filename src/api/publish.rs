@@ -67,12 +67,14 @@ where
 {
     let started = Instant::now();
     let accepted = match bus {
-        Ok(bus) => accept(api, &bus, headers, body).await,
+        Ok(bus) => accept(api, &bus, headers, body)
+            .await
+            .map(|accepted| (bus, accepted)),
         Err(problem) => Err(problem),
     };
     match accepted {
-        Ok((events, appended)) => {
-            api.metrics.published(&appended, started.elapsed());
+        Ok((bus, (events, appended))) => {
+            api.metrics.published(&bus, &appended, started.elapsed());
             response(&events, &appended)
         }
         Err(problem) => {

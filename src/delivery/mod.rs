@@ -16,6 +16,7 @@ mod encode;
 mod in_hand;
 mod inbox;
 mod lane;
+mod measures;
 mod next_step;
 mod notices;
 mod operate;
@@ -49,7 +50,8 @@ pub use self::breaker::BreakerState;
 pub use self::client::TargetService;
 pub use self::clients::{Clients, http_client};
 pub use self::connections::Connections;
-pub use self::next_step::{Health, NextStep, Outcome, next_step};
+pub use self::measures::{BusFigures, Figures};
+pub use self::next_step::{Class, Health, NextStep, Outcome, next_step};
 pub use self::notices::NoticeCounts;
 pub use self::operate::{OperateError, Trial};
 pub use self::preview::{Preview, preview};
@@ -59,6 +61,7 @@ use self::attempt::Sender;
 use self::auth::Credentials;
 use self::inbox::{Fresh, Offer};
 use self::lane::{Handle, Hub, Lane, Settings};
+use self::measures::Measures;
 use self::notices::Notices;
 use self::progress::Progress;
 use self::standing::Standings;
@@ -144,6 +147,7 @@ impl Delivery {
                 progress: Progress::new(checkpoint),
                 standings,
                 notices,
+                measures: Measures::default(),
                 drain_by: OnceLock::new(),
                 repeats_through,
             }),
@@ -229,6 +233,12 @@ impl Delivery {
     #[must_use]
     pub fn notice_counts(&self) -> NoticeCounts {
         self.0.hub.notices.counts()
+    }
+
+    /// What was attempted, what came of it, and how long it took.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.0.hub.measures.figures(self.progress().len() as u64)
     }
 
     /// The connections to targets.
@@ -331,7 +341,8 @@ impl Delivery {
                 names,
                 target: None,
             };
-            let handle = Arc::new(Handle::new(key, settings, backlogged));
+            let of_bus = inner.hub.measures.of_bus(&settings.names.bus);
+            let handle = Arc::new(Handle::new(key, settings, backlogged, of_bus));
             lanes.insert(key, handle.clone());
             handle
         };

@@ -52,6 +52,56 @@ pub enum Health {
     Unknown,
 }
 
+/// What the metrics call an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    Success,
+    /// 3xx, and the 1xx that no target should end with.
+    Redirect,
+    /// 4xx but 429.
+    ClientError,
+    TooManyRequests,
+    ServerError,
+    Timeout,
+    /// No connection, or one that broke.
+    Connection,
+    /// The guard refused the address.
+    Refused,
+    /// A secret, a token or a certificate was lacking.
+    NotPrepared,
+}
+
+impl Class {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Class; 9] = [
+        Class::Success,
+        Class::Redirect,
+        Class::ClientError,
+        Class::TooManyRequests,
+        Class::ServerError,
+        Class::Timeout,
+        Class::Connection,
+        Class::Refused,
+        Class::NotPrepared,
+    ];
+
+    /// As the metrics write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Success => "2xx",
+            Class::Redirect => "3xx",
+            Class::ClientError => "4xx",
+            Class::TooManyRequests => "429",
+            Class::ServerError => "5xx",
+            Class::Timeout => "timeout",
+            Class::Connection => "connection",
+            Class::Refused => "refused",
+            Class::NotPrepared => "not_prepared",
+        }
+    }
+}
+
 /// What to do with a delivery now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
@@ -73,6 +123,30 @@ impl Outcome {
                 | Outcome::NotPrepared(_)
                 | Outcome::NotTransformed(_)
         )
+    }
+
+    /// What it is counted under; `None` when there was nothing to be sent.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Outcome::Answered { status, .. }
+            | Outcome::ReplyNotStored { status, .. }
+            | Outcome::ReplyLoops { status, .. } => Some(match status.as_u16() {
+                200..=299 => Class::Success,
+                429 => Class::TooManyRequests,
+                400..=499 => Class::ClientError,
+                500.. => Class::ServerError,
+                _ => Class::Redirect,
+            }),
+            Outcome::TimedOut(_) => Some(Class::Timeout),
+            Outcome::Failed(_) => Some(Class::Connection),
+            Outcome::AddressRefused(_) => Some(Class::Refused),
+            Outcome::NotPrepared(_) => Some(Class::NotPrepared),
+            Outcome::NotRead(_)
+            | Outcome::NotTransformed(_)
+            | Outcome::Unreadable(_)
+            | Outcome::Expired => None,
+        }
     }
 
     /// 5xx, 429, timeouts and broken connections speak against the target; every other answer
@@ -299,6 +373,33 @@ mod tests {
 
     fn in_millis(millis: u64) -> NextStep {
         RetryAt(NOW.plus(Duration::from_millis(millis)))
+    }
+
+    #[test]
+    fn an_attempt_is_counted_in_one_class() {
+        for (at, class) in Class::ALL.into_iter().enumerate() {
+            assert_eq!(class as usize, at, "{}", class.as_str());
+        }
+        let text = String::new;
+        for (outcome, class) in [
+            (answer(200), Some("2xx")),
+            (answer(299), Some("2xx")),
+            (answer(304), Some("3xx")),
+            (answer(101), Some("3xx")),
+            (answer(404), Some("4xx")),
+            (answer(429), Some("429")),
+            (answer(503), Some("5xx")),
+            (Outcome::TimedOut(text()), Some("timeout")),
+            (Outcome::Failed(text()), Some("connection")),
+            (Outcome::AddressRefused(text()), Some("refused")),
+            (Outcome::NotPrepared(text()), Some("not_prepared")),
+            (Outcome::NotRead(text()), None),
+            (Outcome::NotTransformed(text()), None),
+            (Outcome::Expired, None),
+        ] {
+            let found = outcome.class().map(Class::as_str);
+            assert_eq!(found, class, "{outcome:?}");
+        }
     }
 
     #[test]

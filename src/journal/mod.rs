@@ -15,6 +15,7 @@ mod disk;
 pub mod doctor;
 mod faults;
 mod frame;
+mod measures;
 mod preparer;
 mod progress;
 mod reader;
@@ -39,12 +40,14 @@ use parking_lot::{Condvar, Mutex};
 pub use disk::Disk;
 pub use faults::Faults;
 pub use frame::{Frame, NewFrame, Position, Sequence};
+pub use measures::Figures;
 pub use reader::Reader;
 pub use simulated::Simulation;
 pub use status::{AppendError, OpenError, ReadError, SegmentInfo, State};
 
 use crate::clock::{Clock, Timestamp};
 use crate::limits;
+use measures::Measures;
 use progress::Progress;
 use shared::{Desk, NextSegment, Shared};
 use table::Table;
@@ -198,6 +201,12 @@ impl Journal {
         self.0.shared.table.infos(progress.durable(), end)
     }
 
+    /// What it wrote, what it holds and what waits for it.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        measures::figures(&self.0.shared)
+    }
+
     /// Gives up all segments up to and including `segment`: their files are written again or
     /// removed. The segment of the last durable frame and those after it always stay.
     ///
@@ -298,6 +307,7 @@ fn prepare_open(
         }),
         work: Condvar::new(),
         prepare: Condvar::new(),
+        measures: Measures::default(),
         trim: Mutex::new(Some(lock)),
         config,
         disk,

@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::disk::{DirLock, Disk};
 use super::frame::{NewFrame, Position, Sequence, stored_bytes};
+use super::measures::Measures;
 use super::progress::Progress;
 use super::segment::{FIRST_FRAME, SEAL_BYTES, Segment, file_name, pooled_name};
 use super::status::{AppendError, State};
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) work: Condvar,
     /// Wakes the preparer.
     pub(super) prepare: Condvar,
+    pub(super) measures: Measures,
     /// One trim at a time; `None` once the journal let go of its directory.
     pub(super) trim: Mutex<Option<DirLock>>,
 }

@@ -1,6 +1,7 @@
 //! The one thread that writes: takes all that wait, one write, one flush, one announcement.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::frame::{Head, MORE, Position, SEAL, Sequence, encode, stored_bytes};
 use super::segment::{FIRST_FRAME, SEAL_BYTES, Segment};
@@ -170,8 +171,11 @@ impl Writer {
         let file = &active.segment.file;
         file.write_all_at(&self.buffer, u64::from(active.offset))
             .map_err(|error| format!("cannot write at {at}: {error}"))?;
+        let flushing = Instant::now();
         file.sync_data()
             .map_err(|error| format!("cannot flush what was written at {at}: {error}"))?;
+        let measures = &self.shared.measures;
+        measures.flushed(self.buffer.len(), flushing.elapsed());
         active.offset = end.offset();
         self.last = last;
         progress.announce(last, end);

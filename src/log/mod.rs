@@ -39,7 +39,7 @@ pub use view::{BusRecord, RuleRecord};
 
 use crate::clock::{Clock, Timestamp};
 use crate::event::Event;
-pub use crate::journal::{AppendError, Disk, Sequence, State};
+pub use crate::journal::{AppendError, Disk, Figures as JournalFigures, Sequence, State};
 use crate::journal::{Journal, OpenError};
 use crate::store::StoreError;
 use dedup::{Dedup, HashKey};
@@ -549,6 +549,19 @@ impl Log {
     /// Returns when the journal's state is no longer `seen`.
     pub async fn state_changed(&self, seen: &State) -> State {
         self.shared.journal.state_changed(seen).await
+    }
+
+    /// How the journal does.
+    #[must_use]
+    pub fn journal_figures(&self) -> JournalFigures {
+        self.shared.journal.figures()
+    }
+
+    /// Bytes that are free where the data directory lies; `None` when the system does not tell.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.shared.config.dir).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Why the views are not available, if so.

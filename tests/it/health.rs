@@ -37,7 +37,6 @@ async fn what_happens_is_counted() {
         "eventyard_publish_seconds_count 2",
         "eventyard_journal_writable 1",
         "eventyard_target_pending{bus=\"default\",rule=\"orders\",target=\"billing\"} 0",
-        "# EOF",
     ] {
         assert!(metrics.contains(line), "no `{line}` in:\n{metrics}");
     }

@@ -64,6 +64,11 @@ impl Lane {
             Some(load) => self.room.ended(load, flight.started, flight.started),
             None => {}
         }
+        let class = dones.iter().find_map(|done| done.outcome.as_ref()?.class());
+        if let Some(class) = class {
+            let took = flight.started.elapsed();
+            self.hub.measures.attempted(class, took);
+        }
         if dones
             .iter()
             .any(|d| d.outcome.as_ref().is_some_and(Outcome::is_attempt))
@@ -179,6 +184,10 @@ impl Lane {
         let step = next_step(outcome, attempts, done.since, policy, now, fastrand::f64());
         if step == NextStep::Delivered {
             self.handle.counters.delivered.fetch_add(1, Relaxed);
+            self.handle.of_bus.delivered.fetch_add(1, Relaxed);
+            if attempts == 1 {
+                self.hub.measures.first_try(now.since(done.since));
+            }
             self.delivered(pending);
             return;
         }
@@ -194,6 +203,7 @@ impl Lane {
         match step {
             NextStep::RetryAt(due) if self.settings.target.is_some() => {
                 self.handle.counters.retried.fetch_add(1, Relaxed);
+                self.handle.of_bus.retried.fetch_add(1, Relaxed);
                 let parked = Parked {
                     target: self.handle.key,
                     sequence: pending.sequence,
@@ -239,6 +249,7 @@ impl Lane {
         now: Timestamp,
     ) -> Record {
         self.handle.counters.dead_lettered.fetch_add(1, Relaxed);
+        self.handle.of_bus.dead_lettered.fetch_add(1, Relaxed);
         let names = &self.settings.names;
         let mut status = done.outcome.as_ref().and_then(Outcome::status);
         let mut error = done.outcome.as_ref().and_then(Outcome::error);

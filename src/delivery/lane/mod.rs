@@ -30,6 +30,7 @@ use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
 use super::in_hand::InHand;
 use super::inbox::{Fresh, Inbox, Keep, Offer};
+use super::measures::{BusCounts, Measures};
 use super::notices::Notices;
 use super::pace::{Pace, Wait};
 use super::progress::Progress;
@@ -55,6 +56,7 @@ pub(crate) struct Hub {
     pub(crate) progress: Progress,
     pub(crate) standings: Standings,
     pub(crate) notices: Notices,
+    pub(crate) measures: Measures,
     /// Set once when draining begins: attempts in flight may go on until then.
     pub(crate) drain_by: OnceLock<Instant>,
     /// Events up to here may have been routed before the start, and are routed again.
@@ -67,6 +69,8 @@ pub(crate) struct Handle {
     inbox: Inbox,
     settings: ArcSwap<Settings>,
     counters: Counters,
+    /// Shared by the lanes of one bus.
+    of_bus: Arc<BusCounts>,
     /// The newest record written for this lane: views that show it show all of them.
     last_record: AtomicU64,
     /// Dead letters that became parked deliveries behind the lane's back.
@@ -86,12 +90,18 @@ pub(crate) struct Settings {
 
 impl Handle {
     /// A handle for a target with `backlogged` deliveries in chunks on disk.
-    pub(crate) fn new(key: TargetId, settings: Settings, backlogged: u64) -> Self {
+    pub(crate) fn new(
+        key: TargetId,
+        settings: Settings,
+        backlogged: u64,
+        of_bus: Arc<BusCounts>,
+    ) -> Self {
         Self {
             key,
             inbox: Inbox::new(backlogged),
             settings: ArcSwap::from_pointee(settings),
             counters: Counters::default(),
+            of_bus,
             last_record: AtomicU64::new(0),
             redriven: AtomicU64::new(0),
             secrets_changed: AtomicBool::new(false),

@@ -17,6 +17,7 @@ mod exposition;
 mod guard;
 mod health;
 mod hostile;
+mod insight;
 mod limits;
 mod metrics;
 mod ordering;

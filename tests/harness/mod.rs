@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use bus::{Answer, TestBus, send};
-pub(crate) use target::{Reply, TestTarget};
+pub(crate) use target::{Received, Reply, TestTarget};
 pub(crate) use tls::{Authority, TlsTarget};
 
 /// How long a test waits for what must come: far above what it takes, even on a busy machine.

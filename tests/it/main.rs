@@ -18,6 +18,7 @@ mod guard;
 mod health;
 mod hostile;
 mod insight;
+mod leaks;
 mod limits;
 mod metrics;
 mod ordering;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, Engine as _};
+use base64::engine::GeneralPurpose;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, Engine as _};
 use zeroize::Zeroizing;
 
 use super::tokens::Token;
@@ -70,6 +71,9 @@ impl Hidden {
         if let What::Basic(username, _) = &self.0 {
             forms.push(BASE64_STANDARD.encode(format!("{username}:{value}")));
         }
+        for engine in [&BASE64_STANDARD, &BASE64_URL_SAFE] {
+            forms.extend((0..3).filter_map(|before| within_base64(engine, before, value)));
+        }
         forms.retain(|form| form.len() >= SHORTEST);
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         forms.dedup();
@@ -92,6 +96,17 @@ impl Hidden {
             }
         }
     }
+}
+
+/// What base64 shows of a value that stands within a longer text, `before` bytes behind a multiple of
+/// three: all but the characters that its neighbours have a part in. Only what is long enough not to
+/// be met by chance.
+fn within_base64(engine: &GeneralPurpose, before: usize, value: &str) -> Option<String> {
+    let text = engine.encode([&b"\0\0"[..before], value.as_bytes()].concat());
+    let first = [0, 2, 3][before];
+    let end = (before + value.len()) * 8 / 6;
+    let shown = text.get(first..end)?;
+    (shown.len() >= 2 * SHORTEST).then(|| shown.to_owned())
 }
 
 /// As it stands in a URL's path, where a blank is `%20`.
@@ -118,6 +133,25 @@ mod tests {
         let mut text = text.to_owned();
         hidden.take_out_of(&mut text);
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_value_is_taken_out_of_base64_wherever_it_stands() {
+        let hidden = Hidden::secret(secret("long/enough~to?be>found"));
+        for (before, behind) in [("", "!"), ("a", ""), ("ab", " and more"), ("Bearer ", "\n")] {
+            for engine in [&BASE64_STANDARD, &BASE64_URL_SAFE] {
+                let all = format!("{before}long/enough~to?be>found{behind}");
+                let mut text = engine.encode(&all);
+                hidden.take_out_of(&mut text);
+                assert!(text.contains("<secret>"), "{all}: {text}");
+                // What is left are the neighbours, and at most a few bits of the value.
+                let left = text.len() - "<secret>".len();
+                assert!(
+                    left <= (before.len() + behind.len()) * 4 / 3 + 8,
+                    "{all}: {text}"
+                );
+            }
+        }
     }
 
     #[test]

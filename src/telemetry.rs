@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -44,7 +44,7 @@ impl FromStr for Format {
 /// Starts logging to standard error, once per process; later calls change nothing, so that tests
 /// and embedding programs keep their own.
 pub fn start(config: &Config) -> anyhow::Result<()> {
-    let filter: Targets = config.level.parse()?;
+    let filter = filter(&config.level)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match config.format {
@@ -59,8 +59,37 @@ pub fn start(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a level lets through. Of the watcher of the rules folder nothing below `info`, unless it is
+/// named: a log file beside that folder is seen by it, and each line would make the next.
+fn filter(level: &str) -> anyhow::Result<Targets> {
+    let filter: Targets = level.parse()?;
+    Ok(if level.contains(WATCHER) {
+        filter
+    } else {
+        filter.with_target(WATCHER, LevelFilter::INFO)
+    })
+}
+
+const WATCHER: &str = "notify";
+
 /// Colour on a terminal, unless `NO_COLOR` says otherwise (no-color.org).
 fn colour_is_wanted() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !refused && std::io::IsTerminal::is_terminal(&std::io::stderr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn the_watcher_of_files_does_not_log_about_the_log() {
+        let all = filter("trace").unwrap();
+        assert!(all.would_enable("hyper::client", &Level::TRACE));
+        assert!(!all.would_enable("notify::inotify", &Level::TRACE));
+        assert!(all.would_enable("notify::inotify", &Level::WARN));
+        let named = filter("info,notify=trace").unwrap();
+        assert!(named.would_enable("notify::inotify", &Level::TRACE));
+    }
 }

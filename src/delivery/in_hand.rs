@@ -55,11 +55,6 @@ impl InHand {
         self.holds.contains_key(&sequence)
     }
 
-    /// Whether the lane has let go of it in a record that the views do not show yet.
-    pub(crate) fn is_leaving(&self, sequence: Sequence) -> bool {
-        matches!(self.holds.get(&sequence), Some(Hold::Until(_)))
-    }
-
     /// Forgets what the views show by now.
     pub(crate) fn forget_through(&mut self, visible: Sequence) {
         while let Some(first) = self.leaving.front()
@@ -100,7 +95,6 @@ mod tests {
         in_hand.leave(8, 101, None);
         in_hand.forget_through(99);
         assert!(in_hand.contains(7) && in_hand.contains(8));
-        assert!(in_hand.is_leaving(7));
         assert_eq!(in_hand.earliest_due(), Some(Timestamp::from_millis(5)));
         in_hand.forget_through(100);
         assert!(!in_hand.contains(7) && in_hand.contains(8));

@@ -73,6 +73,31 @@ impl Model {
         self.keys.get(name).map_or(0, pending)
     }
 
+    /// The first of each key that was acknowledged and not taken, and how many of the key.
+    fn never_came(&self) -> String {
+        let mut says = Vec::new();
+        for (name, key) in &self.keys {
+            let missing = || (0..key.published).filter(|n| !key.taken.contains(n));
+            if let Some(first) = missing().next() {
+                let refused = if key.refused.contains(&first) {
+                    "refused"
+                } else {
+                    "not refused"
+                };
+                let redriven = if key.redriven.contains(&first) {
+                    "redriven"
+                } else {
+                    "not redriven"
+                };
+                says.push(format!(
+                    "{name}-{first} ({refused}, {redriven}) and {} more",
+                    missing().count() - 1
+                ));
+            }
+        }
+        says.join("; ")
+    }
+
     /// Whether event `n` of a key is refused for good, until it is redriven.
     fn is_poisoned(n: usize) -> bool {
         n % 11 == 7
@@ -222,6 +247,18 @@ impl Life {
         }
     }
 
+    /// What the bus says of the target, and its log: for when it stands still.
+    async fn state(&self) -> String {
+        let mut says = String::new();
+        for path in [TARGET.to_owned(), format!("{TARGET}/dead-letters?limit=1")] {
+            match self.call(Method::GET, &path, None).await {
+                Some((status, body)) => says += &format!("GET {path}: {status} {body}\n"),
+                None => says += &format!("GET {path}: no answer\n"),
+            }
+        }
+        says + &self.bus.log()
+    }
+
     /// Redrives the dead letters that there are, a few at a time.
     async fn redrive(&self, model: &Shared, most: usize) -> Option<usize> {
         let place = format!("{TARGET}/dead-letters");
@@ -349,10 +386,8 @@ async fn run(
                 break;
             }
             if moved.1.elapsed() > PATIENCE {
-                return Err(format!(
-                    "life {round}: nothing is sent any more\n{}",
-                    life.bus.log()
-                ));
+                let state = life.state().await;
+                return Err(format!("life {round}: nothing is sent any more\n{state}"));
             }
             if !redriven && requests >= redrive_at {
                 redriven = true;
@@ -409,7 +444,9 @@ async fn last_life(place: &Place, model: &Shared, receiver: SocketAddr) -> Resul
             moved = (requests, Instant::now());
         }
         if moved.1.elapsed() > PATIENCE {
-            return Err(format!("{left} events never came\n{}", life.bus.log()));
+            let which = model.lock().never_came();
+            let state = life.state().await;
+            return Err(format!("{left} events never came: {which}\n{state}"));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

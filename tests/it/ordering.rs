@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -267,4 +268,38 @@ async fn a_batch_carries_what_follows_in_order_and_fails_as_one() {
             "key {key}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_goes_on_when_another_is_redriven_while_its_retry_is_under_way() {
+    // 0 is refused for good at first; 1 fails once, and its retry takes its time.
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let target = TestTarget::answering(move |request| {
+        let id = request.header("ce-id").to_owned();
+        let before = seen.entry(id.clone()).or_default();
+        *before += 1;
+        match (id.as_str(), *before) {
+            ("0", 1) => Reply::from(400),
+            ("1", 1) => Reply::from(409),
+            ("1", _) => Reply::from(200).after(Duration::from_millis(400)),
+            _ => Reply::from(200),
+        }
+    });
+    let bus = TestBus::start().await;
+    bus.put_rule("r", &ordered(&target, json!({}))).await;
+    publish(&bus, 0..3, |n| (n.min(1)).to_string()).await;
+    let times = |n: usize| numbers(&target).iter().filter(|seen| **seen == n).count();
+    let place = "/v1/buses/default/rules/r/targets/t/dead-letters";
+    let id = eventually("the dead letter, and the retry under way", async || {
+        let letters = bus.get(place).await.json();
+        let id = letters["dead_letters"][0]["id"].as_str()?.to_owned();
+        (times(1) == 2).then_some(id)
+    })
+    .await;
+    let answer = bus
+        .post(&format!("{place}/redrive"), &json!({"ids": [id]}))
+        .await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
+    settled(&bus, 3).await;
+    assert_eq!((times(0), times(1), times(2)), (2, 2, 1));
 }

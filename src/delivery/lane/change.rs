@@ -125,9 +125,11 @@ impl Lane {
         use std::sync::atomic::Ordering::AcqRel;
         self.handle.last_record.fetch_max(record, AcqRel);
         self.hub.progress.settle_all(change.settles);
+        let in_order = self.order.is_some();
         for (sequence, due) in change.leaves {
             self.in_hand.leave(sequence, record, due);
-            if let Some(due) = due {
+            // Where it stood first in its line, the next one of the line is due from now on.
+            if let Some(due) = due.or(in_order.then_some(Timestamp::from_millis(0))) {
                 self.look_at = Some(self.look_at.map_or(due, |at| at.min(due)));
             }
         }

@@ -148,15 +148,15 @@ impl Lane {
         };
         let full = page.len() >= limit;
         let mut next = self.in_hand.earliest_due();
+        if self.lines_lag() {
+            // Who leaves a line makes the next of it due: that one is found once the views show it.
+            next = Some(Timestamp::from_millis(0));
+        }
         let mut all_due = true;
         let mut taken = 0;
         for queued in page {
             let (sequence, due) = (queued.parked.sequence, queued.parked.due);
             if self.in_hand.contains(sequence) {
-                if queued.holding_key().is_some() && self.in_hand.is_leaving(sequence) {
-                    // Whoever stands behind it in its line is due once the views show it gone.
-                    next = Some(Timestamp::from_millis(0));
-                }
                 continue;
             }
             if due > due_by {
@@ -186,6 +186,15 @@ impl Lane {
             }
         }
         self.look_at = next;
+    }
+
+    /// Whether order is kept, and some change to who stands where is not shown by the views yet, or
+    /// not even taken by the log.
+    fn lines_lag(&self) -> bool {
+        let Some(order) = &self.order else {
+            return false;
+        };
+        order.unseen() > 0 || self.in_hand.unseen() > 0 || !self.outbox.is_empty()
     }
 
     /// What stands on disk since before the start waits for what is older and not looked at yet.

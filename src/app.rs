@@ -8,16 +8,18 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
+use crate::access::Access;
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
+use crate::limits;
 use crate::log::{Disk, Log};
 use crate::router::Router;
 use crate::rule::{FolderWatch, Rules, read_folder};
 use crate::schedule::Schedule;
 use crate::secret::Secrets;
-use crate::stages::{StageError, Stages};
+use crate::stages::{StageError, Stages, Stop};
 
 /// A bus that is not started yet.
 pub struct App {
@@ -80,6 +82,11 @@ impl App {
             clock,
             listener,
         } = self;
+        let wanted = match &listener {
+            Some(listener) => listener.local_addr()?,
+            None => config.api.listen,
+        };
+        config.access.mode.check(wanted)?;
         // Bound first: a wrong address should not cost a recovery.
         let listener = match listener {
             Some(listener) => listener,
@@ -88,6 +95,7 @@ impl App {
         let addr = listener.local_addr()?;
         let log = open_log(&config, disk, clock.clone()).await?;
         let secrets = Secrets::open(config.secrets.clone(), clock.clone())?;
+        let access = Access::open(config.access.clone(), secrets.clone(), clock.clone())?;
         let guard = config.guard(addr);
         let rules = Rules::load_guarded(log.clone(), guard.clone())?;
         if let Some(dir) = &config.rules_dir {
@@ -108,15 +116,16 @@ impl App {
         )?;
         let router = Router::start(log.clone(), rules.clone(), delivery.clone())?;
         let schedule = Schedule::start(log.clone(), rules.clone(), delivery.clone(), clock);
-        let api = Api::new(
-            &config.api,
-            log.clone(),
-            rules.clone(),
-            delivery.clone(),
-            router.clone(),
-            schedule.clone(),
+        let parts = api::Parts {
+            log: log.clone(),
+            rules: rules.clone(),
+            delivery: delivery.clone(),
+            router: router.clone(),
+            schedule: schedule.clone(),
             secrets,
-        );
+            access: access.clone(),
+        };
+        let api = Api::new(&config.api, parts);
         stages.start("delivery", |stop| async move {
             let time = stop.asked().await;
             // What is cut off is told apart from what was not asked in time.
@@ -133,6 +142,7 @@ impl App {
             schedule.drain().await;
             Ok(())
         });
+        stages.start("access", |stop| keep_uses(access, stop));
         let served = Arc::clone(&api);
         stages.start("server", |stop| {
             api::serve(listener, served, config.api, stop.token())
@@ -216,6 +226,22 @@ async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<L
         .await
         .context("opening the log panicked")?
         .with_context(|| format!("cannot open the data in {dir}"))
+}
+
+/// Writes down now and then when keys were last used, and once more at the end.
+async fn keep_uses(access: Access, stop: Stop) -> anyhow::Result<()> {
+    loop {
+        let every = limits::API_KEY_USES_WRITTEN_EVERY;
+        let stopping = tokio::time::timeout(every, stop.asked()).await.is_ok();
+        let uses = access.clone();
+        let written = tokio::task::spawn_blocking(move || uses.write_uses()).await?;
+        if let Err(error) = written {
+            tracing::warn!(%error, "could not write down when API keys were last used");
+        }
+        if stopping {
+            return Ok(());
+        }
+    }
 }
 
 /// Makes the bus hold what the folder describes; one bad file refuses the whole folder.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::guard::{self, Guard};
 use crate::rule::parse_duration;
 use crate::secret::{KeySource, SecretText};
-use crate::{api, delivery, limits, log, secret, telemetry};
+use crate::{access, api, delivery, limits, log, secret, telemetry};
 
 pub use field::{FIELDS, Field, Kind};
 pub use flags::Flags;
@@ -22,6 +22,9 @@ pub use schema::schema;
 
 /// The file that is read when it exists and no other is named.
 pub const DEFAULT_FILE: &str = "eventyard.toml";
+
+/// The file of API keys in the data folder.
+const KEYS_FILE: &str = "keys.json";
 
 /// Everything the bus can be told when it starts.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Config {
     pub log: log::Config,
     /// Where secrets are kept, and the key that seals them.
     pub secrets: secret::Config,
+    /// Who may do what.
+    pub access: access::Config,
     /// Where rule files stand; `None` for a bus without.
     pub rules_dir: Option<PathBuf>,
     /// Which addresses targets may have.
@@ -107,6 +112,11 @@ impl Config {
         Self {
             api: api::Config::default(),
             secrets: secrets(&data_dir, None, None),
+            access: access::Config {
+                mode: access::Mode::Unsaid,
+                file: data_dir.join(KEYS_FILE),
+                root_key: None,
+            },
             log: log::Config {
                 dir: data_dir,
                 segment_bytes: limits::SEGMENT_BYTES,
@@ -176,7 +186,13 @@ pub fn load_from(flags: &Flags, env: &[(String, String)]) -> Result<Loaded, Conf
         });
     }
     Ok(Loaded {
-        config: build(&settings, env_of(field::ENV_SECRETS_KEY))?,
+        config: build(
+            &settings,
+            &Keys {
+                secrets: env_of(field::ENV_SECRETS_KEY).filter(|key| !key.is_empty()),
+                root: env_of(field::ENV_ROOT_KEY).filter(|key| !key.is_empty()),
+            },
+        )?,
         settings,
         warnings: field::mistyped_variables(env),
     })
@@ -194,8 +210,14 @@ impl Origin {
     }
 }
 
+/// What stands in the environment and is no setting.
+struct Keys<'a> {
+    secrets: Option<&'a String>,
+    root: Option<&'a String>,
+}
+
 /// Turns checked settings into typed ones.
-fn build(settings: &[Setting], secrets_key: Option<&String>) -> Result<Config, ConfigError> {
+fn build(settings: &[Setting], keys: &Keys<'_>) -> Result<Config, ConfigError> {
     let setting = |key: &str| {
         settings
             .iter()
@@ -210,6 +232,7 @@ fn build(settings: &[Setting], secrets_key: Option<&String>) -> Result<Config, C
         api: api::Config {
             listen,
             connections: text("connections").parse().expect("the count was checked"),
+            metrics_are_open: text("metrics_access") == "open",
             ..api::Config::default()
         },
         log: log::Config {
@@ -220,8 +243,20 @@ fn build(settings: &[Setting], secrets_key: Option<&String>) -> Result<Config, C
         secrets: secrets(
             Path::new(text("data_dir")),
             Some(text("secrets_key_file")).filter(|path| !path.is_empty()),
-            secrets_key.filter(|key| !key.is_empty()),
+            keys.secrets,
         ),
+        access: access::Config {
+            mode: access_mode(setting("access")),
+            file: Path::new(text("data_dir")).join(KEYS_FILE),
+            root_key: match (keys.root, text("root_key_file")) {
+                (Some(key), _) => {
+                    let text = SecretText::new(key.clone());
+                    Some(access::RootKeySource::Text(text))
+                }
+                (None, "") => None,
+                (None, path) => Some(access::RootKeySource::File(PathBuf::from(path))),
+            },
+        },
         rules_dir: Some(rules_dir(setting("rules_dir"))?),
         targets: guard::Config {
             mode: match text("targets_guard") {
@@ -241,6 +276,14 @@ fn build(settings: &[Setting], secrets_key: Option<&String>) -> Result<Config, C
             format: text("log_format").parse().expect("the format was checked"),
         },
     })
+}
+
+fn access_mode(setting: &Setting) -> access::Mode {
+    match (setting.value.as_str(), &setting.origin) {
+        ("keys", _) => access::Mode::Keys,
+        (_, Origin::Default) => access::Mode::Unsaid,
+        _ => access::Mode::Off,
+    }
 }
 
 /// Secrets stand beside the data; their key too, unless it is kept elsewhere.

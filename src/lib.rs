@@ -35,6 +35,8 @@ pub mod log;
 
 pub mod rule;
 
+pub mod access;
+
 pub mod delivery;
 
 pub mod router;

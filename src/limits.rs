@@ -465,3 +465,30 @@ pub const ORDER_HELD_BACK: usize = 512;
 /// HTTP clients for the certificates that rules name: each has connections of its own. Of more than
 /// this, those that were used longest ago are dropped, and built again.
 pub const TLS_CLIENTS: usize = 1_000;
+
+/// Most API keys: each is looked up in memory with every request, and their file is written whole.
+pub const API_KEYS: usize = 10_000;
+
+/// Scopes of one API key: three scopes on some buses each with patterns of their own.
+pub const API_KEY_GRANTS: usize = 20;
+
+/// Buses that one grant of an API key names.
+pub const API_KEY_BUSES: usize = 1_000;
+
+/// Bytes of a request for an API key: its grants may name many buses and hold patterns.
+pub const API_KEY_REQUEST_BYTES: usize = 256 * 1024;
+
+/// Longest life of an API key that is to end.
+pub const API_KEY_LIFE_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// How exactly the last use of an API key is known.
+pub const API_KEY_USE_STEP: Duration = Duration::from_secs(60);
+
+/// How often last uses are written down, if there were any; a kill loses that much of them.
+pub const API_KEY_USES_WRITTEN_EVERY: Duration = Duration::from_secs(5 * 60);
+
+/// How long a revoked or expired API key is still shown, so that whoever wonders can see why.
+pub const API_KEY_SHOWN_AFTER_END: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Shortest root key: 32 hex digits have 128 bits.
+pub const ROOT_KEY_CHARS_MIN: usize = 32;

@@ -37,6 +37,12 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "access",
+        &[
+            "event", "pattern", "secret", "log", "rule", "clock", "limits",
+        ],
+    ),
+    (
         "delivery",
         &[
             "event",
@@ -67,7 +73,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "event", "pattern", "secret", "webhook", "log", "rule", "delivery", "router",
+            "access", "event", "pattern", "secret", "webhook", "log", "rule", "delivery", "router",
             "schedule", "clock", "limits", "measure",
         ],
     ),
@@ -75,6 +81,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "access",
             "api",
             "delivery",
             "guard",
@@ -88,6 +95,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "access",
             "api",
             "clock",
             "config",
@@ -107,6 +115,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "access",
             "client",
             "app",
             "config",

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Api, Problem, buses, extract};
+use super::{Api, Problem, access, buses, extract, rules};
+use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, RuleName, Sequence};
 use crate::rule::{Applied, AppliedChange, Folder, RuleError};
@@ -61,9 +62,11 @@ struct Entry {
 /// `POST /v1/apply`
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<Report>, Problem> {
     let wanted: Wanted = extract::json(&api, body, limits::BODY_BYTES).await?;
+    wanted.check(&caller)?;
     let (prune, dry_run) = (wanted.prune, wanted.dry_run);
     let folder = wanted.folder(&api)?;
     let applied = api.rules.apply_whole(folder, prune, dry_run).await?;
@@ -76,6 +79,17 @@ pub(super) async fn apply(
 }
 
 impl Wanted {
+    /// Whether the caller may manage every bus that is named, and publish where replies go.
+    fn check(&self, caller: &Caller) -> Result<(), Problem> {
+        for (bus, wanted) in &self.buses {
+            access::check(caller, Scope::Manage, bus)?;
+            for document in wanted.rules.values() {
+                rules::check_replies(caller, document.get())?;
+            }
+        }
+        Ok(())
+    }
+
     fn folder(self, api: &Api) -> Result<Folder, Problem> {
         let (mut folder, mut problems) = (Folder::default(), Vec::new());
         for (bus, wanted) in self.buses {

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::extract::{self, Filter, Page, Place};
 use super::{Api, Problem, revision};
+use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, Sequence};
 
@@ -30,9 +31,10 @@ pub(super) struct BusList {
     next: Option<BusName>,
 }
 
-/// `GET /v1/buses`
+/// `GET /v1/buses`: those that the caller may read.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Filter(page): Filter<Page>,
 ) -> Result<Json<BusList>, Problem> {
     let limit = page.limit()?;
@@ -42,6 +44,7 @@ pub(super) async fn list(
         .buses()
         .iter()
         .filter(|bus| after.is_none_or(|after| bus.name.as_str() > after))
+        .filter(|bus| caller.may(Scope::Read, &bus.name))
         .take(limit + 1)
         .map(|bus| {
             Ok(ListedBus {

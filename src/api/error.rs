@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::access::{AccessError, Refused, Scope};
 use crate::delivery::dead_letter::{DeadLetterError, JobError};
 use crate::event::{DecodeError, ErrorClass};
 use crate::limits;
@@ -15,6 +16,9 @@ use crate::schedule::CancelError;
 use crate::secret::{SecretName, SecretsError};
 
 use super::body::BodyError;
+
+/// How a key is shown (RFC 6750, section 3).
+const REALM: &str = r#"Bearer realm="eventyard""#;
 
 /// An answer that is no success: what happened, where, and how to mend it. Boxed, since it stands
 /// beside small values in many results.
@@ -38,6 +42,9 @@ struct Document {
     retry_after_seconds: Option<u32>,
     #[serde(skip)]
     closes: bool,
+    /// What is to be shown next time (RFC 9110, section 11.6.1).
+    #[serde(skip)]
+    challenge: Option<String>,
 }
 
 /// One refused place of a request's JSON.
@@ -67,6 +74,7 @@ impl Problem {
             extensions: Map::new(),
             retry_after_seconds: None,
             closes: false,
+            challenge: None,
         }))
     }
 
@@ -78,6 +86,39 @@ impl Problem {
             "The request cannot be read",
             detail,
         )
+    }
+
+    /// 403: the caller is known, and may not do this. `place` says where it would need the scope.
+    pub(super) fn forbidden(scope: Scope, place: &str) -> Self {
+        Self::insufficient(
+            scope,
+            format!(
+                "This needs the scope `{scope}` {place}, which the API key has not; use one that has, or have one made."
+            ),
+        )
+    }
+
+    /// 403: the key may publish here, but not this event.
+    pub(super) fn forbidden_event(id: &str, kind: &str, bus: &BusName) -> Self {
+        Self::insufficient(
+            Scope::Publish,
+            format!(
+                "The API key's pattern does not let in the event {id:?} of the type {kind:?} on the bus `{bus}`; nothing was accepted. Use a key with the scope `publish` for such events, or have one made."
+            ),
+        )
+    }
+
+    fn insufficient(scope: Scope, detail: String) -> Self {
+        let mut problem = Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "The API key does not allow this",
+            detail,
+        )
+        .with("scope", scope.as_str().into());
+        let challenge = format!(r#"{REALM}, error="insufficient_scope", scope="{scope}""#);
+        problem.0.challenge = Some(challenge);
+        problem
     }
 
     /// 404
@@ -226,6 +267,8 @@ impl Problem {
     pub(super) fn class(&self) -> &'static str {
         match self.0.status {
             StatusCode::BAD_REQUEST => "malformed",
+            StatusCode::UNAUTHORIZED => "unauthorized",
+            StatusCode::FORBIDDEN => "forbidden",
             StatusCode::NOT_FOUND => "unknown_bus",
             StatusCode::REQUEST_TIMEOUT => "slow",
             StatusCode::PAYLOAD_TOO_LARGE => "too_large",
@@ -249,7 +292,50 @@ impl IntoResponse for Problem {
         if self.0.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let challenge = self.0.challenge.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(challenge)) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
         response
+    }
+}
+
+/// 401. No part of what was shown is repeated.
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let (challenge, remedy) = match &refused {
+            Refused::NoKey => (
+                REALM.to_owned(),
+                "send one, as `Authorization: Bearer eyk_…`",
+            ),
+            _ => (
+                format!(r#"{REALM}, error="invalid_token""#),
+                "use another one, or have one made",
+            ),
+        };
+        let mut problem = Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "No valid API key",
+            sentence(&format!("{refused}; {remedy}")),
+        );
+        problem.0.challenge = Some(challenge);
+        problem
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match &error {
+            AccessError::NoKey(_) => Self::not_found(sentence(&error)),
+            AccessError::TooMany => Self::new(
+                StatusCode::CONFLICT,
+                "conflict",
+                "Not possible as things stand",
+                sentence(&error),
+            ),
+            _ => Self::internal(error),
+        }
     }
 }
 

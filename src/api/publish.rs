@@ -10,7 +10,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::extract::Place;
-use super::{Api, Problem, scheduled};
+use super::{Api, Problem, access, scheduled};
+use crate::access::{Caller, Scope};
 use crate::event::{self, Event};
 use crate::limits;
 use crate::log::{Appended, BusName};
@@ -66,8 +67,8 @@ where
     B::Error: std::fmt::Display,
 {
     let started = Instant::now();
-    let accepted = match bus {
-        Ok(bus) => accept(api, &bus, headers, body)
+    let accepted = match admitted(api, bus, headers) {
+        Ok((caller, bus)) => accept(api, &caller, &bus, headers, body)
             .await
             .map(|accepted| (bus, accepted)),
         Err(problem) => Err(problem),
@@ -84,8 +85,21 @@ where
     }
 }
 
+/// Who publishes, and that it may on this bus; asked before the body is read.
+fn admitted(
+    api: &Api,
+    bus: Result<BusName, Problem>,
+    headers: &HeaderMap,
+) -> Result<(Caller, BusName), Problem> {
+    let caller = api.admit(headers)?;
+    let bus = bus?;
+    access::check(&caller, Scope::Publish, &bus)?;
+    Ok((caller, bus))
+}
+
 async fn accept<B>(
     api: &Api,
+    caller: &Caller,
     bus: &BusName,
     headers: &HeaderMap,
     body: B,
@@ -98,6 +112,9 @@ where
     let body = api.bodies.read(body, limits::BODY_BYTES).await?;
     let events = event::decode(headers, body.bytes.clone())?.events;
     check_types(&events)?;
+    if let Some(event) = events.iter().find(|event| !caller.may_publish(event, bus)) {
+        return Err(Problem::forbidden_event(event.id(), event.kind(), bus));
+    }
     scheduled::check_horizon(&events, api.delivery.now())?;
     let appended = api.log.append(bus, events.clone(), window).await?;
     Ok((events, appended))

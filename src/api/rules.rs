@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::extract::{self, Filter, Page, Place};
-use super::{Api, Problem, buses, revision};
+use super::{Api, Problem, access, buses, revision};
+use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, RuleName, Sequence};
+use crate::rule::{ReplyTo, RuleDocument};
 
 /// A rule in a list.
 #[derive(Debug, Serialize)]
@@ -77,15 +79,41 @@ pub(super) async fn one(
 /// `PUT /v1/buses/{bus}/rules/{rule}`
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let (bus, rule) = place.rule();
     let text = extract::json_text(&api, body, limits::RULE_BYTES).await?;
+    check_replies(&caller, &text)?;
     let expected = revision::expected(&headers, current(&api, &place))?;
     let (outcome, revision) = api.rules.put_rule(bus, rule, &text, expected).await?;
     revision::document(&headers, revision::put_status(outcome), revision, &text)
+}
+
+/// Replies may be published to another bus: who puts such a rule must be allowed to publish there.
+pub(super) fn check_replies(caller: &Caller, text: &str) -> Result<(), Problem> {
+    if caller.may_on_all(Scope::Publish) {
+        return Ok(());
+    }
+    // An invalid rule is refused for that.
+    let Ok(document) = RuleDocument::parse(text) else {
+        return Ok(());
+    };
+    let buses = document
+        .targets
+        .iter()
+        .filter_map(|target| match &target.reply {
+            Some(ReplyTo::Bus(bus)) => Some(bus),
+            _ => None,
+        });
+    for bus in buses {
+        if !caller.may(Scope::Manage, bus) {
+            access::check(caller, Scope::Publish, bus)?;
+        }
+    }
+    Ok(())
 }
 
 /// `DELETE /v1/buses/{bus}/rules/{rule}`

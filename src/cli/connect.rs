@@ -1,4 +1,6 @@
-//! Which bus a client command talks to.
+//! Which bus a client command talks to, and with which API key.
+
+use std::path::PathBuf;
 
 use crate::client::Client;
 
@@ -15,7 +17,13 @@ pub(crate) struct ServerArgs {
         value_name = "URL"
     )]
     pub(crate) url: String,
+    /// File with the API key, where the bus asks for one; EVENTYARD_API_KEY may hold it instead.
+    #[arg(long, env = "EVENTYARD_API_KEY_FILE", value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
 }
+
+/// Holds the API key. No flag does: others can see a program's arguments.
+const ENV_API_KEY: &str = "EVENTYARD_API_KEY";
 
 /// The bus's address, and which of its buses.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,7 +43,25 @@ pub(crate) struct BusArgs {
 
 impl ServerArgs {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(&self.url)?)
+        match self.api_key()? {
+            Some(key) => Ok(Client::with_api_key(&self.url, key.trim())?),
+            None => Ok(Client::new(&self.url)?),
+        }
+    }
+
+    fn api_key(&self) -> Result<Option<String>, Failure> {
+        if let Some(path) = &self.api_key_file {
+            let key = std::fs::read_to_string(path);
+            let key = key.map_err(|error| {
+                Failure::usage(format!(
+                    "cannot read the API key in {}: {error}",
+                    path.display()
+                ))
+            })?;
+            return Ok(Some(key));
+        }
+        let key = std::env::var(ENV_API_KEY);
+        Ok(key.ok().filter(|key| !key.is_empty()))
     }
 }
 

@@ -94,6 +94,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
                 checks::configuration(&loaded),
                 checks::rules(&loaded.config),
                 checks::guard(&loaded.config),
+                checks::access(&loaded.config),
                 checks::address(loaded.config.api.listen),
             ];
             checks.extend(data(data_dir, args.cut));

@@ -76,6 +76,9 @@ impl From<ClientError> for Failure {
             }
             ClientError::Invalid(_) => Failure::usage(message),
             ClientError::Problem(problem) => match problem.status {
+                401 => Failure::failed(message).hint(
+                    "Give a key with EVENTYARD_API_KEY or --api-key-file as `eventyard key create` printed it.",
+                ),
                 404 => Failure::not_found(message),
                 400 | 413 | 422 => Failure::invalid(message),
                 429 | 503 => Failure::unreachable(message),

@@ -12,6 +12,7 @@ mod event;
 mod exit;
 mod health;
 mod input;
+mod key;
 mod man;
 mod output;
 mod quickstart;
@@ -39,8 +40,9 @@ Examples:
   eventyard dead-letter list
 
 Environment:
-  EVENTYARD_URL   the bus that client commands talk to
-  NO_COLOR        plain output, as when the output is no terminal
+  EVENTYARD_URL      the bus that client commands talk to
+  EVENTYARD_API_KEY  the API key that they show it
+  NO_COLOR           plain output, as when the output is no terminal
 
 Exit codes:
   0  done
@@ -69,6 +71,7 @@ enum Command {
     Target(target::Args),
     DeadLetter(dead_letter::Args),
     Secret(secret::Args),
+    Key(key::Args),
     Bench(bench::Args),
     #[command(hide = true)]
     BenchPeer(bench::PeerArgs),
@@ -115,6 +118,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Target(args) => one_thread()?.block_on(target::run(args)),
         Command::DeadLetter(args) => one_thread()?.block_on(dead_letter::run(args)),
         Command::Secret(args) => one_thread()?.block_on(secret::run(args)),
+        Command::Key(args) => one_thread()?.block_on(key::run(args)),
         Command::Health(args) => one_thread()?.block_on(health::run(args)),
     }
 }

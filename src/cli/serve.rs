@@ -4,6 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure};
 use super::output::note;
+use crate::access::AccessError;
 use crate::app::{App, Running};
 use crate::config::{self, Flags};
 use crate::rule::FolderError;
@@ -12,7 +13,8 @@ use crate::telemetry;
 const EXAMPLES: &str = "\
 Examples:
   eventyard serve
-  eventyard serve --listen 0.0.0.0:8080 --data-dir /var/lib/eventyard
+  EVENTYARD_ROOT_KEY=$(cat root.key) eventyard serve --listen 0.0.0.0:8080 --access keys
+  eventyard serve --data-dir /var/lib/eventyard
   eventyard serve --config /etc/eventyard.toml --log-format json
   EVENTYARD_RULES_DIR=/etc/eventyard/rules eventyard serve
 
@@ -33,7 +35,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let failed = |error: anyhow::Error| {
         let text = format!("{error:#}");
         let text = text.strip_prefix("error: ").unwrap_or(&text);
-        match error.is::<FolderError>() {
+        let is_setting = matches!(
+            error.downcast_ref::<AccessError>(),
+            Some(AccessError::OpenToOthers(_) | AccessError::WeakRootKey(_))
+        );
+        match is_setting || error.is::<FolderError>() {
             true => Failure::invalid(text),
             false => Failure::failed(text),
         }

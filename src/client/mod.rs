@@ -401,6 +401,30 @@ impl Client {
     }
 }
 
+/// API keys. A key's text comes out once, when it is made.
+impl Client {
+    /// A page of keys.
+    pub async fn api_keys(&self, after: Option<&str>) -> Result<Page, ClientError> {
+        let after: Vec<_> = after
+            .map(|after| ("after", after.to_owned()))
+            .into_iter()
+            .collect();
+        self.send_page(self.get_with(&["keys"], &after)?, "keys")
+            .await
+    }
+
+    /// Makes a key: `{"name": …, "grants": [{"scope": …, "buses": […], "pattern": {…}}]}`, and
+    /// `expires_in`.
+    pub async fn create_api_key(&self, body: &serde_json::Value) -> Result<Json, ClientError> {
+        self.send(self.post(&["keys"])?.json(body)).await
+    }
+
+    /// Ends a key, named by its prefix.
+    pub async fn revoke_api_key(&self, prefix: &str) -> Result<(), ClientError> {
+        self.send_empty(self.delete(&["keys", prefix])?).await
+    }
+}
+
 /// Health.
 impl Client {
     /// Whether the bus accepts events now; the error says why not.

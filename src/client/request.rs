@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
@@ -21,8 +22,26 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Client {
-    /// A client of the bus at `base`, such as `http://127.0.0.1:8080`.
+    /// A client of the bus at `base`, such as `http://127.0.0.1:8080`, that asks for no API keys.
     pub fn new(base: &str) -> Result<Client, ClientError> {
+        Client::build(base, HeaderMap::new())
+    }
+
+    /// A client that shows this API key with every call.
+    pub fn with_api_key(base: &str, key: &str) -> Result<Client, ClientError> {
+        let value = HeaderValue::try_from(format!("Bearer {key}"));
+        // The error does not repeat the key.
+        let mut value = value.map_err(|_| {
+            ClientError::Invalid(
+                "the API key holds characters that cannot be sent; it is one line of letters, digits and `_`"
+                    .to_owned(),
+            )
+        })?;
+        value.set_sensitive(true);
+        Client::build(base, HeaderMap::from_iter([(AUTHORIZATION, value)]))
+    }
+
+    fn build(base: &str, headers: HeaderMap) -> Result<Client, ClientError> {
         let invalid = |reason: String| {
             ClientError::Invalid(format!(
                 "{base:?} is not the URL of a bus: {reason}; an example is http://127.0.0.1:8080"
@@ -34,6 +53,7 @@ impl Client {
         }
         let http = reqwest::Client::builder()
             .user_agent(concat!("eventyard-client/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
             .timeout(CALL_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -292,6 +312,14 @@ mod tests {
         for name in ["", ".", ".."] {
             assert!(client.url(&["v1", "buses", name]).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_key_does_not_show() {
+        let client = Client::with_api_key("http://bus:1", "eyk_hunter2").unwrap();
+        assert!(!format!("{client:?}").contains("hunter2"));
+        let error = Client::with_api_key("http://bus:1", "hunter2\n").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,12 @@ pub(super) const ENV_FILE: &str = "EVENTYARD_CONFIG";
 /// prints settings.
 pub(super) const ENV_SECRETS_KEY: &str = "EVENTYARD_SECRETS_KEY";
 
+/// Holds the root key; no setting, for the same reasons.
+pub(super) const ENV_ROOT_KEY: &str = "EVENTYARD_ROOT_KEY";
+
+/// Variables that are none of a bus's settings, and no mistyped ones.
+const OTHER_VARIABLES: &[&str] = &[ENV_FILE, ENV_SECRETS_KEY, ENV_ROOT_KEY];
+
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
@@ -75,6 +81,24 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::OptionalPath,
         default: "",
         help: "File with the key that seals secrets; without it <data_dir>/secrets.key, made when first needed. EVENTYARD_SECRETS_KEY may hold the key instead",
+    },
+    Field {
+        key: "access",
+        kind: Kind::Choice(&["off", "keys"]),
+        default: "off",
+        help: "Whether callers need API keys; on an address that others can reach it must be said",
+    },
+    Field {
+        key: "root_key_file",
+        kind: Kind::OptionalPath,
+        default: "",
+        help: "File with a key that may do everything, to make the first API key with. EVENTYARD_ROOT_KEY may hold it instead",
+    },
+    Field {
+        key: "metrics_access",
+        kind: Kind::Choice(&["keys", "open"]),
+        default: "keys",
+        help: "Whether /metrics needs a key with the scope read on all buses while access is keys, or is open to everybody",
     },
     Field {
         key: "segment_bytes",
@@ -235,7 +259,7 @@ pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Op
 pub(super) fn mistyped_variables(env: &[(String, String)]) -> Vec<String> {
     let known: Vec<String> = FIELDS.iter().map(Field::env).collect();
     env.iter()
-        .filter(|(name, _)| name != ENV_FILE && name != ENV_SECRETS_KEY && !known.contains(name))
+        .filter(|(name, _)| !OTHER_VARIABLES.contains(&name.as_str()) && !known.contains(name))
         .filter_map(|(name, _)| {
             let suffix = name.strip_prefix(ENV_PREFIX)?.to_ascii_lowercase();
             let near = nearest(&suffix, FIELDS.iter().map(|field| field.key))?;

@@ -74,7 +74,7 @@ pub use request::{FilledShape, RequestShape};
 pub use rules::Rules;
 pub use schedule::RuleSchedule;
 pub use secret_ref::SecretRef;
-pub use set::{FilterExplanation, Rule, RuleExplanation, RuleSet};
+pub use set::{FilterExplanation, Rule, RuleExplanation, RuleSet, matches};
 pub use signing::Signing;
 pub use size::{SizeError, format_size, parse_size};
 pub use target::{BatchPolicy, Mode, RetryPolicy, Target};

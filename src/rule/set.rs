@@ -12,7 +12,7 @@ use super::filter::Verdict;
 use super::target::Target;
 use crate::event::{Data, Event, Value};
 use crate::log::{BusName, LoggedEvent, RuleName, Sequence, TargetId, TargetName};
-use crate::pattern::{Document, Explanation, JsonText, Matcher, Scalar, Snapshot};
+use crate::pattern::{Document, EventPattern, Explanation, JsonText, Matcher, Scalar, Snapshot};
 use crate::query::Subject;
 
 /// How the `source` of what a schedule emits begins.
@@ -411,6 +411,12 @@ fn filter_holds(rule: &Rule, event: &LoggedEvent, subject: &Subject<'_>) -> bool
             false
         }
     }
+}
+
+/// Whether a pattern that is no rule's matches an event, as it would in a rule.
+#[must_use]
+pub fn matches(pattern: &EventPattern, event: &Event) -> bool {
+    with_document(event, |document| pattern.matches(document))
 }
 
 /// The event as patterns see it, copied nowhere: attributes at the top, JSON data below `data`.

@@ -130,7 +130,8 @@ pub(super) fn write<'a>(
     replace(path, &text).map_err(|error| SecretsError::file(path, &error))
 }
 
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Replaces a file that its owner alone may read: a power cut leaves the old content or the new.
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let new = path.with_extension("json.new");
     let mut file = OpenOptions::new()
         .write(true)

@@ -59,7 +59,7 @@ impl Key {
         Key { bytes, id }
     }
 
-    fn random() -> Result<Key, SecretsError> {
+    pub(super) fn random() -> Result<Key, SecretsError> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| SecretsError::NoRandomness)?;
         Ok(Key::new(bytes))

@@ -7,6 +7,7 @@
 mod file;
 mod key;
 mod name;
+mod sealed;
 mod value;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use self::file::replace as replace_file;
 pub use self::key::KeySource;
 pub use self::name::{SecretName, SecretNameError};
+pub use self::sealed::Sealed;
 pub use self::value::{Secret, SecretText, Version};
 
 use self::key::Key;
@@ -46,7 +49,7 @@ pub enum SecretsError {
     #[error("{path}: {cause}; restore it from a backup, or move it aside and set the secrets anew")]
     Damaged { path: PathBuf, cause: String },
     #[error(
-        "{path} is sealed with the key {wanted}, which is not given; add that key as a further line of the key file, or move {path} aside and set the secrets anew"
+        "{path} is sealed with the key {wanted}, which is not given; add that key as a further line of the key file, or move {path} aside and set anew what it held"
     )]
     OtherKey { path: PathBuf, wanted: String },
     #[error("cannot read or write {path}: {cause}; nothing was changed")]
@@ -89,6 +92,8 @@ struct Shared {
     all: ArcSwap<All>,
     /// The key that seals, once there is one; held while a change is written.
     key: Mutex<Option<Key>>,
+    /// Those that only open.
+    older: Vec<Key>,
     changes: watch::Sender<u64>,
 }
 
@@ -103,7 +108,8 @@ impl Secrets {
     pub fn open(config: Config, clock: Clock) -> Result<Secrets, SecretsError> {
         let keys = key::read(&config.key)?;
         let read = file::read(&config.file, &keys)?;
-        let first = keys.into_iter().next();
+        let mut keys = keys.into_iter();
+        let first = keys.next();
         if let (true, Some(key)) = (read.resealing_is_due, &first) {
             file::write(&config.file, key, read.secrets.iter())?;
             tracing::info!(key = key.id, "secrets are sealed with the first key now");
@@ -114,6 +120,7 @@ impl Secrets {
             clock,
             all: ArcSwap::from_pointee(all.collect()),
             key: Mutex::new(first),
+            older: keys.collect(),
             changes: watch::Sender::new(0),
         })))
     }
@@ -126,6 +133,7 @@ impl Secrets {
             clock,
             all: ArcSwap::default(),
             key: Mutex::new(None),
+            older: Vec::new(),
             changes: watch::Sender::new(0),
         }))
     }
@@ -231,17 +239,28 @@ impl Secrets {
         let mut all = All::clone(&self.0.all.load());
         let done = change(&mut all)?;
         if let Some(config) = &self.0.config {
-            if key.is_none()
-                && let KeySource::File(path) = &config.key
-            {
-                *key = Some(key::create(path)?);
-            }
-            let key = key.as_ref().expect("read from the environment or made");
+            let key = self.sealing_key(&mut key)?;
             file::write(&config.file, key, all.iter().map(|(n, s)| (n, &**s)))?;
         }
         self.0.all.store(Arc::new(all));
         self.0.changes.send_modify(|changes| *changes += 1);
         Ok(done)
+    }
+
+    /// The key that seals, made when it is first needed.
+    fn sealing_key<'a>(&self, key: &'a mut Option<Key>) -> Result<&'a Key, SecretsError> {
+        let made = match (&*key, &self.0.config) {
+            (Some(_), _) => None,
+            (None, None) => Some(Key::random()?),
+            (None, Some(config)) => match &config.key {
+                KeySource::File(path) => Some(key::create(path)?),
+                KeySource::Text(_) => None,
+            },
+        };
+        if made.is_some() {
+            *key = made;
+        }
+        Ok(key.as_ref().expect("read from the environment or made"))
     }
 }
 

@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "a harness offers more than one test binary uses")]
 mod harness;
 
+mod access;
+mod access_cli;
 mod apply;
 mod auth;
 mod dead_letter_cli;

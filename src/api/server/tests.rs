@@ -33,6 +33,7 @@ async fn start(connections: usize) -> TestServer {
         connections,
         head_timeout: QUICK,
         body_idle_timeout: QUICK,
+        metrics_are_open: false,
     };
     let bodies = Arc::new(Bodies::new(QUICK));
     let begun = Arc::new(Notify::new());

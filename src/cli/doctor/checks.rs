@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::Check;
+use crate::access;
 use crate::config::{Config, Loaded};
 use crate::guard::Mode;
 use crate::journal::doctor::{self, Report};
@@ -58,6 +59,27 @@ pub(super) fn guard(config: &Config) -> Check {
         );
     }
     Check::good("targets' addresses", format!("the guard is {finding}"))
+}
+
+pub(super) fn access(config: &Config) -> Check {
+    const NAME: &str = "access";
+    let listen = config.api.listen;
+    if let Err(error) = config.access.mode.check(listen) {
+        return Check::bad(
+            NAME,
+            error.to_string(),
+            "The bus does not start before it is said who may use it.",
+        );
+    }
+    match config.access.mode {
+        access::Mode::Keys => Check::good(NAME, "callers need API keys"),
+        access::Mode::Off if !listen.ip().to_canonical().is_loopback() => Check::warning(
+            NAME,
+            format!("everybody who reaches {listen} may publish events and change rules"),
+            "Set access to keys, unless a proxy or a network guards the address.",
+        ),
+        _ => Check::good(NAME, "open to everybody on this machine"),
+    }
 }
 
 pub(super) fn address(listen: SocketAddr) -> Check {

@@ -1,0 +1,234 @@
+//! What a key may do: scopes, each on all buses or on some.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::event::Event;
+use crate::limits;
+use crate::log::BusName;
+use crate::pattern::{EventPattern, PatternError};
+use crate::rule;
+
+/// One thing that callers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Events in.
+    Publish,
+    /// Look at events, rules, targets, dead letters; change nothing.
+    Read,
+    /// Change buses, rules, targets, dead letters; and read, since nobody changes blindly.
+    Manage,
+}
+
+impl Scope {
+    /// As the API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Read => "read",
+            Self::Manage => "manage",
+        }
+    }
+
+    fn covers(self, wanted: Scope) -> bool {
+        self == wanted || (self, wanted) == (Self::Manage, Self::Read)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A grant as the API and the file of keys write it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantDocument {
+    pub scope: Scope,
+    /// Absent: all, those to come included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buses: Option<BTreeSet<BusName>>,
+    /// Which events may be published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Box<RawValue>>,
+}
+
+/// A scope and where it holds.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    document: GrantDocument,
+    pattern: Option<EventPattern>,
+}
+
+/// Why a grant was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    #[error("names no bus; leave `buses` out to grant it on all")]
+    NoBus,
+    #[error("names {0} buses, {max} at most are taken; leave `buses` out to grant it on all", max = limits::API_KEY_BUSES)]
+    ManyBuses(usize),
+    #[error("says which events may be published, and belongs to the scope `publish` only")]
+    PatternOfOther,
+    #[error("{}", .0.reason)]
+    Pattern(PatternError),
+}
+
+impl GrantError {
+    /// Where in the grant it is wrong.
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        match self {
+            Self::NoBus | Self::ManyBuses(_) => "/buses".to_owned(),
+            Self::PatternOfOther => "/pattern".to_owned(),
+            Self::Pattern(error) => format!("/pattern{}", error.pointer),
+        }
+    }
+}
+
+impl Grant {
+    /// Checks a grant.
+    pub fn new(document: GrantDocument) -> Result<Grant, GrantError> {
+        match document.buses.as_ref().map(BTreeSet::len) {
+            Some(0) => return Err(GrantError::NoBus),
+            Some(many) if many > limits::API_KEY_BUSES => return Err(GrantError::ManyBuses(many)),
+            _ => {}
+        }
+        let pattern = match &document.pattern {
+            None => None,
+            Some(_) if document.scope != Scope::Publish => return Err(GrantError::PatternOfOther),
+            Some(text) => Some(EventPattern::parse(text.get()).map_err(GrantError::Pattern)?),
+        };
+        Ok(Grant { document, pattern })
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn document(&self) -> &GrantDocument {
+        &self.document
+    }
+
+    fn is_on(&self, bus: &BusName) -> bool {
+        let buses = self.document.buses.as_ref();
+        buses.is_none_or(|buses| buses.contains(bus))
+    }
+
+    fn covers(&self, wanted: Scope) -> bool {
+        self.document.scope.covers(wanted)
+    }
+}
+
+/// Whether one of the grants has the scope on this bus.
+pub(super) fn on_bus(grants: &[Grant], wanted: Scope, bus: &BusName) -> bool {
+    grants
+        .iter()
+        .any(|grant| grant.covers(wanted) && grant.is_on(bus))
+}
+
+/// Whether one of the grants has the scope on all buses.
+pub(super) fn on_all(grants: &[Grant], wanted: Scope) -> bool {
+    grants
+        .iter()
+        .any(|grant| grant.covers(wanted) && grant.document.buses.is_none())
+}
+
+/// Whether one of the grants has the scope somewhere.
+pub(super) fn on_any(grants: &[Grant], wanted: Scope) -> bool {
+    grants.iter().any(|grant| grant.covers(wanted))
+}
+
+/// Whether one of the grants lets this event in on this bus.
+pub(super) fn event_on_bus(grants: &[Grant], event: &Event, bus: &BusName) -> bool {
+    grants.iter().any(|grant| {
+        let pattern = grant.pattern.as_ref();
+        grant.covers(Scope::Publish)
+            && grant.is_on(bus)
+            && pattern.is_none_or(|pattern| rule::matches(pattern, event))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(json: &str) -> Result<Grant, GrantError> {
+        Grant::new(serde_json::from_str(json).unwrap())
+    }
+
+    fn grants(json: &[&str]) -> Vec<Grant> {
+        json.iter().map(|json| grant(json).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_scope_holds_where_it_was_granted() {
+        let (a, b) = (BusName::new("a").unwrap(), BusName::new("b").unwrap());
+        // The grants; then for each scope: on bus a, on bus b, on all, on any.
+        let check = |json: &[&str], expected: [&str; 3]| {
+            let grants = grants(json);
+            for (scope, expected) in [Scope::Publish, Scope::Read, Scope::Manage]
+                .into_iter()
+                .zip(expected)
+            {
+                let found = [
+                    (on_bus(&grants, scope, &a), 'a'),
+                    (on_bus(&grants, scope, &b), 'b'),
+                    (on_all(&grants, scope), '*'),
+                    (on_any(&grants, scope), '?'),
+                ];
+                let found = found.into_iter().filter(|(holds, _)| *holds);
+                let found: String = found.map(|(_, mark)| mark).collect();
+                assert_eq!(found, expected, "{scope} of {json:?}");
+            }
+        };
+        check(&[], ["", "", ""]);
+        check(&[r#"{"scope":"publish"}"#], ["ab*?", "", ""]);
+        check(&[r#"{"scope":"read"}"#], ["", "ab*?", ""]);
+        check(&[r#"{"scope":"manage"}"#], ["", "ab*?", "ab*?"]);
+        check(&[r#"{"scope":"manage","buses":["a"]}"#], ["", "a?", "a?"]);
+        check(
+            &[
+                r#"{"scope":"publish","buses":["b"]}"#,
+                r#"{"scope":"read","buses":["a","b"]}"#,
+            ],
+            ["b?", "ab?", ""],
+        );
+    }
+
+    #[test]
+    fn an_event_is_let_in_where_its_pattern_matches() {
+        let (a, b) = (BusName::new("a").unwrap(), BusName::new("b").unwrap());
+        let event = |kind: &str| {
+            Event::builder("1", "/shop", kind)
+                .json(r#"{"total":5}"#)
+                .build()
+                .unwrap()
+        };
+        let grants = grants(&[
+            r#"{"scope":"publish","buses":["a"],"pattern":{"type":[{"prefix":"shop."}],"data":{"total":[5]}}}"#,
+            r#"{"scope":"publish","buses":["b"],"pattern":{"type":["x"]}}"#,
+            r#"{"scope":"manage"}"#,
+        ]);
+        assert!(event_on_bus(&grants, &event("shop.order"), &a));
+        assert!(!event_on_bus(&grants, &event("x"), &a));
+        assert!(event_on_bus(&grants, &event("x"), &b));
+        assert!(!event_on_bus(&grants, &event("shop.order"), &b));
+    }
+
+    #[test]
+    fn a_grant_that_means_nothing_is_refused_with_its_place() {
+        let check = |json: &str, pointer: &str| {
+            assert_eq!(grant(json).unwrap_err().pointer(), pointer, "{json}");
+        };
+        check(r#"{"scope":"read","buses":[]}"#, "/buses");
+        check(r#"{"scope":"read","pattern":{"type":["a"]}}"#, "/pattern");
+        check(
+            r#"{"scope":"publish","pattern":{"type":"a"}}"#,
+            "/pattern/type",
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! Who may do what: API keys, of which only hashes are kept, and the scopes that they have.
+//!
+//! A caller shows a key and becomes a [`Caller`], which is then asked whether it may. Keys stand in
+//! a file of their own, as secrets do and for the same reasons.
+
+mod file;
+mod grant;
+mod key;
+mod name;
+mod root;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+pub use self::grant::{Grant, GrantDocument, GrantError, Scope};
+pub use self::key::{KeyId, KeyIdError};
+pub use self::name::{KeyName, KeyNameError};
+pub use self::root::RootKeySource;
+
+use self::key::{Hasher, KeyHash};
+use self::root::RootKey;
+use crate::clock::{Clock, Timestamp};
+use crate::event::Event;
+use crate::limits;
+use crate::log::BusName;
+use crate::secret::{SecretText, Secrets, SecretsError};
+
+/// Whether callers need keys, and where these are kept.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub mode: Mode,
+    pub file: PathBuf,
+    pub root_key: Option<RootKeySource>,
+}
+
+/// Whether callers need keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Nobody said: open on a loopback address, and on no other.
+    Unsaid,
+    Off,
+    Keys,
+}
+
+impl Mode {
+    /// Refuses a bus that everybody could reach and command, unless somebody asked for one.
+    pub fn check(self, listen: SocketAddr) -> Result<(), AccessError> {
+        let is_open = self == Self::Unsaid && !listen.ip().to_canonical().is_loopback();
+        match is_open {
+            true => Err(AccessError::OpenToOthers(listen)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Why access cannot be controlled or a key not be changed. No variant holds any of a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    #[error(
+        "others can reach {0}, and nothing would keep them from publishing events and changing rules; set --access keys and a root key (EVENTYARD_ROOT_KEY or --root-key-file) to make API keys with, or listen on 127.0.0.1, or say --access off if something else guards the address"
+    )]
+    OpenToOthers(SocketAddr),
+    #[error(
+        "the root key in {0} is too weak: {min} visible ASCII characters or more on one line are wanted, such as `openssl rand -hex 32` prints",
+        min = limits::ROOT_KEY_CHARS_MIN
+    )]
+    WeakRootKey(String),
+    #[error("{path}: {cause}; restore it from a backup, or move it aside and make new keys")]
+    Damaged { path: PathBuf, cause: String },
+    #[error("cannot read or write {path}: {cause}")]
+    File { path: PathBuf, cause: String },
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    #[error("there are {max} keys already, and more are not kept; revoke some", max = limits::API_KEYS)]
+    TooMany,
+    #[error("there is no key `{0}`")]
+    NoKey(KeyId),
+    #[error("the system gives no random bytes")]
+    NoRandomness,
+}
+
+impl AccessError {
+    fn file(path: &Path, error: &io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            cause: error.to_string(),
+        }
+    }
+}
+
+/// Why a caller is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("this needs an API key")]
+    NoKey,
+    #[error("the API key is not known here")]
+    Unknown,
+    #[error("the API key `{0}` expired at {1}")]
+    Expired(KeyName, Timestamp),
+    #[error("the API key `{0}` was revoked at {1}")]
+    Revoked(KeyName, Timestamp),
+}
+
+/// What is known of a key.
+#[derive(Debug)]
+pub struct ApiKey {
+    pub id: KeyId,
+    pub name: KeyName,
+    hash: KeyHash,
+    pub created: Timestamp,
+    pub expires: Option<Timestamp>,
+    pub revoked: Option<Timestamp>,
+    /// Milliseconds since 1970; 0 is never. Shared by all copies.
+    last_used: Arc<AtomicU64>,
+    pub grants: Vec<Grant>,
+}
+
+impl ApiKey {
+    /// When it was last used, within a minute.
+    #[must_use]
+    pub fn last_used(&self) -> Option<Timestamp> {
+        match self.last_used.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(Timestamp::from_millis(millis)),
+        }
+    }
+
+    fn check(&self, now: Timestamp) -> Result<(), Refused> {
+        match (self.revoked, self.expires) {
+            (Some(at), _) => Err(Refused::Revoked(self.name.clone(), at)),
+            (None, Some(at)) if at <= now => Err(Refused::Expired(self.name.clone(), at)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Since when it holds no longer.
+    fn ended(&self, now: Timestamp) -> Option<Timestamp> {
+        self.revoked.or(self.expires.filter(|at| *at <= now))
+    }
+}
+
+/// What a new key is to be.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    pub name: KeyName,
+    /// `None`: never.
+    pub expires_in: Option<Duration>,
+    pub grants: Vec<Grant>,
+}
+
+/// Who asks, as far as that matters for what may be done.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// No keys are asked for.
+    Anyone,
+    /// May do everything.
+    Root,
+    Key(Arc<ApiKey>),
+}
+
+impl Caller {
+    fn grants(&self) -> Option<&[Grant]> {
+        match self {
+            Self::Anyone | Self::Root => None,
+            Self::Key(key) => Some(&key.grants),
+        }
+    }
+
+    /// Whether the scope is the caller's on this bus.
+    #[must_use]
+    pub fn may(&self, scope: Scope, bus: &BusName) -> bool {
+        let grants = self.grants();
+        grants.is_none_or(|grants| grant::on_bus(grants, scope, bus))
+    }
+
+    /// Whether the scope is the caller's on all buses.
+    #[must_use]
+    pub fn may_on_all(&self, scope: Scope) -> bool {
+        self.grants()
+            .is_none_or(|grants| grant::on_all(grants, scope))
+    }
+
+    /// Whether the scope is the caller's on some bus.
+    #[must_use]
+    pub fn may_on_any(&self, scope: Scope) -> bool {
+        self.grants()
+            .is_none_or(|grants| grant::on_any(grants, scope))
+    }
+
+    /// Whether the caller may publish this event on this bus.
+    #[must_use]
+    pub fn may_publish(&self, event: &Event, bus: &BusName) -> bool {
+        let grants = self.grants();
+        grants.is_none_or(|grants| grant::event_on_bus(grants, event, bus))
+    }
+}
+
+/// The keys of one moment.
+#[derive(Debug, Clone, Default)]
+struct Keys {
+    /// `None` until the first key is made.
+    hasher: Option<Hasher>,
+    by_id: BTreeMap<KeyId, Arc<ApiKey>>,
+}
+
+/// All keys. Clones share them; readers never wait.
+#[derive(Clone)]
+pub struct Access(Arc<Shared>);
+
+struct Shared {
+    is_on: bool,
+    file: PathBuf,
+    root: Option<RootKey>,
+    secrets: Secrets,
+    clock: Clock,
+    keys: ArcSwap<Keys>,
+    /// Held while the file is written.
+    writing: Mutex<()>,
+    /// Whether a key was used since the file was written.
+    is_used: AtomicBool,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Access({})", self.0.keys.load().by_id.len())
+    }
+}
+
+impl Access {
+    /// Reads the file of keys. They can be made and revoked also while none is asked for.
+    pub fn open(config: Config, secrets: Secrets, clock: Clock) -> Result<Access, AccessError> {
+        let (keys, sealing_is_due) = file::read(&config.file, &secrets)?;
+        if let (true, Some(hasher)) = (sealing_is_due, &keys.hasher) {
+            file::write(&config.file, &secrets, hasher, &keys.by_id)?;
+        }
+        let is_on = config.mode == Mode::Keys;
+        let root = match &config.root_key {
+            Some(source) if is_on => Some(RootKey::read(source)?),
+            Some(_) => {
+                tracing::warn!(
+                    "there is a root key, but `access` is not `keys`: nobody is asked for one"
+                );
+                None
+            }
+            None => None,
+        };
+        let now = clock.now();
+        let manages =
+            |key: &Arc<ApiKey>| key.check(now).is_ok() && grant::on_all(&key.grants, Scope::Manage);
+        if is_on && root.is_none() && !keys.by_id.values().any(manages) {
+            tracing::warn!(
+                "no API key may manage this bus, and there is no root key to make one with: set EVENTYARD_ROOT_KEY or root_key_file and start it again"
+            );
+        }
+        Ok(Access(Arc::new(Shared {
+            is_on,
+            file: config.file,
+            root,
+            secrets,
+            clock,
+            keys: ArcSwap::from_pointee(keys),
+            writing: Mutex::new(()),
+            is_used: AtomicBool::new(false),
+        })))
+    }
+
+    /// Lets a caller in who shows this key, or says why not.
+    pub fn admit(&self, shown: Option<&str>) -> Result<Caller, Refused> {
+        let shared = &*self.0;
+        if !shared.is_on {
+            return Ok(Caller::Anyone);
+        }
+        let shown = shown.ok_or(Refused::NoKey)?;
+        let Some(id) = KeyId::of_key(shown) else {
+            let root = shared.root.as_ref();
+            let is_root = root.is_some_and(|root| root.fits(shown));
+            return is_root.then_some(Caller::Root).ok_or(Refused::Unknown);
+        };
+        let keys = shared.keys.load();
+        let key = keys.by_id.get(&id).ok_or(Refused::Unknown)?;
+        let hasher = keys.hasher.as_ref().ok_or(Refused::Unknown)?;
+        if !hasher.fits(shown, &key.hash) {
+            return Err(Refused::Unknown);
+        }
+        let now = shared.clock.now();
+        key.check(now)?;
+        self.touch(key, now);
+        Ok(Caller::Key(Arc::clone(key)))
+    }
+
+    /// Notes a use, at most once a minute: more often it would be a write by every request to what
+    /// all processors read.
+    fn touch(&self, key: &ApiKey, now: Timestamp) {
+        let last = Timestamp::from_millis(key.last_used.load(Ordering::Relaxed));
+        if last.plus(limits::API_KEY_USE_STEP) <= now {
+            key.last_used.store(now.as_millis(), Ordering::Relaxed);
+            self.0.is_used.store(true, Ordering::Release);
+        }
+    }
+
+    /// A key as it is now.
+    #[must_use]
+    pub fn get(&self, id: KeyId) -> Option<Arc<ApiKey>> {
+        self.0.keys.load().by_id.get(&id).cloned()
+    }
+
+    /// Every key, by its id.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ApiKey>> {
+        self.0.keys.load().by_id.values().cloned().collect()
+    }
+
+    /// The time by which keys hold or do not.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Makes a key, which is on disk when this returns, and gives out its text: nobody can ever
+    /// again. Reads and writes files: not for a thread that others wait for.
+    pub fn create(&self, new: NewKey) -> Result<(Arc<ApiKey>, SecretText), AccessError> {
+        let now = self.now();
+        let (id, text) = key::generate()?;
+        let key = self.change(|keys| {
+            if keys.by_id.len() >= limits::API_KEYS {
+                return Err(AccessError::TooMany);
+            }
+            let hasher = match &keys.hasher {
+                Some(hasher) => hasher,
+                None => keys.hasher.insert(Hasher::random()?),
+            };
+            let key = Arc::new(ApiKey {
+                id,
+                hash: hasher.hash(text.expose()),
+                name: new.name,
+                created: now,
+                expires: new.expires_in.map(|time| now.plus(time)),
+                revoked: None,
+                last_used: Arc::default(),
+                grants: new.grants,
+            });
+            keys.by_id.insert(id, Arc::clone(&key));
+            Ok(key)
+        })?;
+        tracing::info!(key = %id, name = %key.name, "an API key was made");
+        Ok((key, text))
+    }
+
+    /// Ends a key at once, for good; one that is revoked stays so. It is shown for some time yet.
+    pub fn revoke(&self, id: KeyId) -> Result<(), AccessError> {
+        let now = self.now();
+        let revoked = self.change(|keys| {
+            let key = keys.by_id.get_mut(&id).ok_or(AccessError::NoKey(id))?;
+            if key.revoked.is_some() {
+                return Ok(None);
+            }
+            *key = Arc::new(ApiKey {
+                id,
+                name: key.name.clone(),
+                hash: key.hash,
+                created: key.created,
+                expires: key.expires,
+                revoked: Some(now),
+                last_used: Arc::clone(&key.last_used),
+                grants: key.grants.clone(),
+            });
+            Ok(Some(key.name.clone()))
+        })?;
+        if let Some(name) = revoked {
+            tracing::info!(key = %id, %name, "an API key was revoked");
+        }
+        Ok(())
+    }
+
+    /// Writes down when keys were last used, if any was. Writes files, as above.
+    pub fn write_uses(&self) -> Result<(), AccessError> {
+        if !self.0.is_used.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.change(|_| Ok(()))
+    }
+
+    /// Writes what `change` makes of the keys, and only then shows it.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Keys) -> Result<T, AccessError>,
+    ) -> Result<T, AccessError> {
+        let shared = &*self.0;
+        let _writing = shared.writing.lock();
+        let mut keys = Keys::clone(&shared.keys.load());
+        let now = self.now();
+        let is_shown = |key: &ApiKey| {
+            let ended = key.ended(now);
+            ended.is_none_or(|at| now < at.plus(limits::API_KEY_SHOWN_AFTER_END))
+        };
+        keys.by_id.retain(|_, key| is_shown(key));
+        let done = change(&mut keys)?;
+        if let Some(hasher) = &keys.hasher {
+            // Before the uses are read: one that comes meanwhile is written the next time.
+            let is_used = shared.is_used.swap(false, Ordering::AcqRel);
+            let written = file::write(&shared.file, &shared.secrets, hasher, &keys.by_id);
+            if let Err(error) = written {
+                shared.is_used.fetch_or(is_used, Ordering::AcqRel);
+                return Err(error);
+            }
+        }
+        shared.keys.store(Arc::new(keys));
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Lets a request through to its handler when its caller may make it.
+
+use std::sync::Arc;
+
+use axum::RequestExt as _;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::{Api, Problem};
+use crate::access::{Caller, Scope};
+use crate::log::BusName;
+
+/// What a route wants of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: everybody may ask.
+    Nothing,
+    /// `publish` on the bus of the path, or on `default` where the path names none. Publishing asks
+    /// by itself, since it does not always come through the routes and looks at events too.
+    Publish,
+    /// The scope on the bus of the path.
+    OnBus(Scope),
+    /// The scope on all buses: what is asked for belongs to none of them.
+    OnAll(Scope),
+    /// The scope on some bus; the answer tells of no bus, or only of those of the caller's.
+    OnAny(Scope),
+}
+
+impl Api {
+    /// Who asks.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        Ok(self.access.admit(bearer(headers))?)
+    }
+}
+
+/// The key that a request shows (RFC 6750, section 2.1). Two headers are none: a proxy might have
+/// judged by the other one.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(one), None) = (given.next(), given.next()) else {
+        return None;
+    };
+    let (scheme, key) = one.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// The layer around every handler whose route needs something.
+pub(super) async fn guard(
+    State((api, need)): State<(Arc<Api>, Need)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match judge(&api, need, &mut request).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn judge(api: &Api, need: Need, request: &mut Request) -> Result<Caller, Problem> {
+    let caller = api.admit(request.headers())?;
+    match (&caller, need) {
+        (Caller::Key(_), Need::OnBus(scope)) => {
+            let bus = bus(request).await?;
+            check(&caller, scope, &bus)?;
+        }
+        (_, Need::OnAll(scope)) if !caller.may_on_all(scope) => {
+            return Err(Problem::forbidden(scope, "on all buses"));
+        }
+        (_, Need::OnAny(scope)) if !caller.may_on_any(scope) => {
+            return Err(Problem::forbidden(scope, "on any bus"));
+        }
+        _ => {}
+    }
+    Ok(caller)
+}
+
+/// Whether the caller has the scope on the bus; else 403, also when there is no such bus: who may
+/// not look at it is not told.
+pub(super) fn check(caller: &Caller, scope: Scope, bus: &BusName) -> Result<(), Problem> {
+    match caller.may(scope, bus) {
+        true => Ok(()),
+        false => Err(Problem::forbidden(scope, &format!("on the bus `{bus}`"))),
+    }
+}
+
+/// The bus of the path, as the handler will read it.
+async fn bus(request: &mut Request) -> Result<BusName, Problem> {
+    let params = request.extract_parts::<RawPathParams>().await;
+    let params = params.map_err(|error| {
+        Problem::malformed(format!("The path is wrong: {}.", error.body_text()))
+    })?;
+    let name = params.iter().find(|(name, _)| *name == "bus");
+    let (_, name) = name.expect("the route has a bus");
+    Ok(BusName::new(name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_as_one_bearer_token() {
+        let check = |values: &[&str], expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            assert_eq!(bearer(&headers), expected, "{values:?}");
+        };
+        check(&["Bearer abc"], Some("abc"));
+        check(&["bearer  abc "], Some("abc"));
+        check(&[], None);
+        check(&["abc"], None);
+        check(&["Basic abc"], None);
+        check(&["Bearer abc", "Bearer abc"], None);
+        check(&["Bearer é"], None);
+    }
+}

@@ -1,0 +1,177 @@
+//! API keys: make, show, list, revoke. A key's text goes out once, when it is made.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::extract::{self, Filter};
+use super::{Api, Problem};
+use crate::access::{AccessError, ApiKey, Grant, GrantDocument, KeyId, KeyName, NewKey};
+use crate::limits;
+use crate::rule::parse_duration;
+
+/// What may be known of a key.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    prefix: KeyId,
+    name: KeyName,
+    grants: Vec<GrantDocument>,
+    created: String,
+    expires: Option<String>,
+    revoked: Option<String>,
+    /// Within a minute.
+    last_used: Option<String>,
+    /// Only in the answer that made it, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct List {
+    keys: Vec<Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<KeyId>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    name: KeyName,
+    grants: Vec<GrantDocument>,
+    expires_in: Option<String>,
+}
+
+fn id(text: &str) -> Result<KeyId, Problem> {
+    KeyId::parse(text).map_err(|error| Problem::malformed(format!("The path is wrong: {error}.")))
+}
+
+/// `GET /v1/keys`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Filter(page): Filter<extract::Page>,
+) -> Result<Json<List>, Problem> {
+    let limit = page.limit()?;
+    let after = match &page.after {
+        Some(text) => Some(extract::cursor(text, KeyId::parse(text).ok())?),
+        None => None,
+    };
+    let all = api.access.all();
+    let mut left = all
+        .iter()
+        .filter(|key| after.is_none_or(|after| key.id > after));
+    let keys: Vec<Shown> = left.by_ref().take(limit).map(|key| shown(key)).collect();
+    let next = keys.last().map(|last| last.prefix);
+    let next = next.filter(|_| left.next().is_some());
+    Ok(Json(List { keys, next }))
+}
+
+/// `GET /v1/keys/{key}`
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    Path(text): Path<String>,
+) -> Result<Json<Shown>, Problem> {
+    let id = id(&text)?;
+    let key = api.access.get(id).ok_or(AccessError::NoKey(id))?;
+    Ok(Json(shown(&key)))
+}
+
+/// `POST /v1/keys`
+pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Problem> {
+    let create: Create = extract::json(&api, body, limits::API_KEY_REQUEST_BYTES).await?;
+    let new = checked(create)?;
+    let access = api.access.clone();
+    let (key, text) = blocking(move || access.create(new)).await?;
+    let mut shown = shown(&key);
+    shown.key = Some(text.expose().to_owned());
+    let mut response = (StatusCode::CREATED, Json(shown)).into_response();
+    let headers = response.headers_mut();
+    let no_store = HeaderValue::from_static("no-store");
+    headers.insert(header::CACHE_CONTROL, no_store);
+    if let Ok(place) = HeaderValue::try_from(format!("/v1/keys/{}", key.id)) {
+        headers.insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// `DELETE /v1/keys/{key}`: it is let in no more; the list shows it for some time yet.
+pub(super) async fn revoke(
+    State(api): State<Arc<Api>>,
+    Path(text): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let id = id(&text)?;
+    let access = api.access.clone();
+    blocking(move || access.revoke(id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn checked(create: Create) -> Result<NewKey, Problem> {
+    let count = create.grants.len();
+    if !(1..=limits::API_KEY_GRANTS).contains(&count) {
+        let detail = format!(
+            r#"has {count} grants; 1 to {} are taken, such as [{{"scope": "publish"}}]"#,
+            limits::API_KEY_GRANTS
+        );
+        return Err(wrong("/grants".to_owned(), detail));
+    }
+    let grants = create.grants.into_iter().enumerate();
+    let grants = grants.map(|(index, document)| {
+        Grant::new(document).map_err(|error| {
+            let pointer = format!("/grants/{index}{}", error.pointer());
+            wrong(pointer, error.to_string())
+        })
+    });
+    let expires_in = match &create.expires_in {
+        None => None,
+        Some(text) => Some(
+            parse_duration(text)
+                .ok()
+                .filter(|time| !time.is_zero() && *time <= limits::API_KEY_LIFE_MAX)
+                .ok_or_else(|| {
+                    let detail = "must be a duration such as `90d`, of ten years at most";
+                    wrong("/expires_in".to_owned(), detail.to_owned())
+                })?,
+        ),
+    };
+    Ok(NewKey {
+        name: create.name,
+        expires_in,
+        grants: grants.collect::<Result<_, _>>()?,
+    })
+}
+
+fn wrong(pointer: String, detail: String) -> Problem {
+    Problem::invalid(
+        "Invalid API key",
+        "No key was made; mend what `errors` lists and send it again.",
+        [(pointer, detail)],
+    )
+}
+
+async fn blocking<T: Send + 'static>(
+    change: impl FnOnce() -> Result<T, AccessError> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(change).await;
+    Ok(done.map_err(Problem::internal)??)
+}
+
+fn shown(key: &ApiKey) -> Shown {
+    Shown {
+        prefix: key.id,
+        name: key.name.clone(),
+        grants: key
+            .grants
+            .iter()
+            .map(|one| one.document().clone())
+            .collect(),
+        created: key.created.to_string(),
+        expires: key.expires.map(|at| at.to_string()),
+        revoked: key.revoked.map(|at| at.to_string()),
+        last_used: key.last_used().map(|at| at.to_string()),
+        key: None,
+    }
+}

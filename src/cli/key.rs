@@ -1,0 +1,232 @@
+//! `eventyard key`: API keys, by which others may publish, read and manage.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::connect::ServerArgs;
+use super::exit::{Exit, Failure};
+use super::input;
+use super::output::{self, Format, OutputArgs, line, note};
+use crate::access::{KeyId, Scope};
+
+/// Make, list and revoke API keys.
+#[derive(Debug, clap::Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Create(CreateArgs),
+    List(ListArgs),
+    Revoke(RevokeArgs),
+}
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  EVENTYARD_API_KEY=$(cat root.key) eventyard key create admin --scope manage --scope publish
+  eventyard key create shop --scope publish --bus orders --expires-in 90d
+  eventyard key create shop --scope publish --pattern shop-events.json
+  eventyard key create dashboard --scope read > dashboard.key
+
+The key is printed on standard output, this once; all else goes to standard error.";
+
+/// Make an API key.
+#[derive(Debug, clap::Args)]
+#[command(after_help = CREATE_EXAMPLES)]
+struct CreateArgs {
+    /// What to call it, such as the program that will use it.
+    name: String,
+    /// What it may do; give it again for more. manage includes read.
+    #[arg(long, required = true, value_parser = ["publish", "read", "manage"])]
+    scope: Vec<String>,
+    /// The bus where it may; give it again for more. Without it, all buses.
+    #[arg(long, value_name = "NAME")]
+    bus: Vec<String>,
+    /// File with an event pattern (`-` is standard input): only such events may be published.
+    #[arg(long, value_name = "FILE")]
+    pattern: Option<PathBuf>,
+    /// How long it holds, such as 90d. Without it, until it is revoked.
+    #[arg(long, value_name = "DURATION")]
+    expires_in: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  eventyard key list
+  eventyard key list --output json";
+
+/// List API keys; a key itself is never shown again, only its beginning.
+#[derive(Debug, clap::Args)]
+#[command(after_help = LIST_EXAMPLES)]
+struct ListArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  eventyard key revoke eyk_0123456789ab";
+
+/// End an API key, at once and for good.
+#[derive(Debug, clap::Args)]
+#[command(after_help = REVOKE_EXAMPLES)]
+struct RevokeArgs {
+    /// Its beginning, as `key list` shows it.
+    prefix: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What the bus tells of a key.
+#[derive(Debug, Deserialize)]
+struct Shown {
+    prefix: String,
+    name: String,
+    grants: Vec<Grant>,
+    expires: Option<String>,
+    revoked: Option<String>,
+    last_used: Option<String>,
+    key: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Grant {
+    scope: String,
+    buses: Option<Vec<String>>,
+    pattern: Option<Value>,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
+    match args.command {
+        Command::Create(args) => create(args).await,
+        Command::List(args) => list(args).await,
+        Command::Revoke(args) => revoke(args).await,
+    }
+}
+
+async fn create(args: CreateArgs) -> Result<Exit, Failure> {
+    let body = body(&args)?;
+    let answer = args.server.client()?.create_api_key(&body).await?;
+    if args.output.output == Format::Json {
+        output::json(answer.get());
+        return Ok(Exit::Ok);
+    }
+    let shown: Shown = serde_json::from_str(answer.get()).map_err(|_| {
+        Failure::failed("the bus's answer cannot be read; is it of another version?")
+    })?;
+    note(format_args!(
+        "{} may {}; keep the key, it is shown this once:",
+        shown.name,
+        grants(&shown)
+    ));
+    line(shown.key.unwrap_or_default());
+    Ok(Exit::Ok)
+}
+
+fn body(args: &CreateArgs) -> Result<Value, Failure> {
+    let publish = Scope::Publish.as_str();
+    let pattern = match &args.pattern {
+        None => None,
+        Some(_) if !args.scope.iter().any(|scope| scope == publish) => {
+            return Err(Failure::usage(
+                "--pattern says what may be published, and goes with --scope publish",
+            ));
+        }
+        Some(path) => {
+            let text = input::read_text(path)?;
+            let pattern: Value = serde_json::from_str(&text)
+                .map_err(|error| Failure::invalid(format!("the pattern is no JSON: {error}")))?;
+            Some(pattern)
+        }
+    };
+    let grants = args.scope.iter().map(|scope| {
+        let mut grant = json!({"scope": scope});
+        if !args.bus.is_empty() {
+            grant["buses"] = json!(args.bus);
+        }
+        if let (true, Some(pattern)) = (scope == publish, &pattern) {
+            grant["pattern"] = pattern.clone();
+        }
+        grant
+    });
+    let mut body = json!({"name": args.name, "grants": grants.collect::<Vec<_>>()});
+    if let Some(expires_in) = &args.expires_in {
+        body["expires_in"] = json!(expires_in);
+    }
+    Ok(body)
+}
+
+/// `publish on orders; read`
+fn grants(shown: &Shown) -> String {
+    let grants = shown.grants.iter().map(|grant| {
+        let buses = grant.buses.as_ref();
+        let buses = buses.map_or_else(String::new, |buses| format!(" on {}", buses.join(", ")));
+        let what = match &grant.pattern {
+            Some(_) => " (some events)",
+            None => "",
+        };
+        format!("{}{what}{buses}", grant.scope)
+    });
+    grants.collect::<Vec<_>>().join("; ")
+}
+
+async fn list(args: ListArgs) -> Result<Exit, Failure> {
+    let client = args.server.client()?;
+    let mut keys = crate::client::Page::default();
+    let mut after = None;
+    loop {
+        let page = client.api_keys(after.as_deref()).await?;
+        keys.items.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    if args.output.output == Format::Json {
+        output::json_page("keys", &keys);
+        return Ok(Exit::Ok);
+    }
+    let rows = keys.items.iter().map(|item| row(item.get()));
+    output::table(["KEY", "NAME", "MAY", "LAST USED", "ENDS"], rows);
+    Ok(Exit::Ok)
+}
+
+fn row(item: &str) -> [String; 5] {
+    let Ok(shown) = serde_json::from_str::<Shown>(item) else {
+        return Default::default();
+    };
+    let grants = grants(&shown);
+    let ends = match (shown.revoked, shown.expires) {
+        (Some(at), _) => format!("revoked {at}"),
+        (None, Some(at)) => at,
+        (None, None) => "never".to_owned(),
+    };
+    let last_used = shown.last_used.unwrap_or_else(|| "never".to_owned());
+    [shown.prefix, shown.name, grants, last_used, ends]
+}
+
+async fn revoke(args: RevokeArgs) -> Result<Exit, Failure> {
+    // A whole key, pasted, goes no further than its prefix: addresses are logged on their way.
+    let id = KeyId::of_key(&args.prefix)
+        .or_else(|| KeyId::parse(&args.prefix).ok())
+        .ok_or_else(|| {
+            Failure::usage("a key is named by its beginning, `eyk_` and 12 hex digits, as `eventyard key list` shows it")
+        })?;
+    args.server
+        .client()?
+        .revoke_api_key(&id.to_string())
+        .await?;
+    line(format_args!("revoked {id}"));
+    Ok(Exit::Ok)
+}

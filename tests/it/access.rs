@@ -1,0 +1,456 @@
+//! API keys: every route asks for what its row of the contract says, and no key shows anywhere.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::http::Method;
+use eventyard::access::{Mode, RootKeySource, Scope};
+use eventyard::api::{Need, contract};
+use eventyard::clock::{Clock, Timestamp};
+use eventyard::secret::SecretText;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, TestBus, send};
+
+const ROOT: &str = "root-0123456789abcdef0123456789abcdef";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A bus that asks for keys, with the buses `a` and `b`.
+async fn keyed(clock: Clock) -> TestBus {
+    let bus = TestBus::builder()
+        .clock(clock)
+        .config(|config| {
+            config.access.mode = Mode::Keys;
+            let root = SecretText::new(ROOT.to_owned());
+            config.access.root_key = Some(RootKeySource::Text(root));
+        })
+        .start()
+        .await;
+    for name in ["a", "b"] {
+        let answer = ask(&bus, Method::PUT, &format!("/v1/buses/{name}"), Some(ROOT)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    }
+    bus
+}
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_800_000_000_000))
+}
+
+/// Sends a request with a small body, `{}` where that may be anything.
+async fn ask(bus: &TestBus, method: Method, path: &str, key: Option<&str>) -> Answer {
+    let mut request = bus
+        .request(method, path)
+        .header("content-type", "application/json")
+        .body("{}");
+    if let Some(key) = key {
+        request = request.bearer_auth(key);
+    }
+    send(request).await
+}
+
+/// Makes a key with the root key; its prefix and its text.
+async fn make(bus: &TestBus, body: &Value) -> (String, String) {
+    let request = bus.request(Method::POST, "/v1/keys").bearer_auth(ROOT);
+    let answer = send(request.json(body)).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let made = answer.json();
+    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    let (prefix, key) = (text("prefix"), text("key"));
+    assert!(key.starts_with(&prefix));
+    assert_eq!(answer.header("location"), format!("/v1/keys/{prefix}"));
+    (prefix, key)
+}
+
+async fn key_with(bus: &TestBus, grants: Value) -> String {
+    make(bus, &json!({"name": "test", "grants": grants}))
+        .await
+        .1
+}
+
+#[track_caller]
+fn check_unauthorized(answer: &Answer, error: &str, case: &str) {
+    assert_eq!(answer.status, 401, "{case}: {}", answer.text());
+    let problem = answer.problem(401);
+    let challenge = answer.header("www-authenticate");
+    assert!(
+        challenge.starts_with("Bearer realm=\"eventyard\""),
+        "{case}"
+    );
+    assert_eq!(
+        challenge.contains("invalid_token"),
+        error == "invalid_token",
+        "{case}"
+    );
+    let detail = problem["detail"].as_str().unwrap();
+    let shows_a_key = detail.replace("eyk_…", "").contains("eyk_");
+    assert!(!shows_a_key, "{case}: {detail}");
+}
+
+#[track_caller]
+fn check_forbidden(answer: &Answer, scope: &str, case: &str) {
+    assert_eq!(answer.status, 403, "{case}: {}", answer.text());
+    let problem = answer.problem(403);
+    assert_eq!(problem["scope"], scope, "{case}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains(scope),
+        "{case}"
+    );
+    let challenge = answer.header("www-authenticate");
+    let expected = format!("error=\"insufficient_scope\", scope=\"{scope}\"");
+    assert!(challenge.contains(&expected), "{case}: {challenge}");
+}
+
+/// Whether a key with one grant, on all buses, on `a`, or on `b`, may take a route on the bus `a`.
+fn may(granted: Scope, on: &str, need: Need) -> bool {
+    let covers = |wanted| granted == wanted || (granted == Scope::Manage && wanted == Scope::Read);
+    match need {
+        Need::Nothing => true,
+        Need::Publish => granted == Scope::Publish && on != "b",
+        Need::OnBus(wanted) => covers(wanted) && on != "b",
+        Need::OnAll(wanted) => covers(wanted) && on == "all",
+        Need::OnAny(wanted) => covers(wanted),
+    }
+}
+
+fn wanted(need: Need) -> Option<&'static str> {
+    match need {
+        Need::Nothing => None,
+        Need::Publish => Some("publish"),
+        Need::OnBus(scope) | Need::OnAll(scope) | Need::OnAny(scope) => Some(scope.as_str()),
+    }
+}
+
+/// The path on the bus `a`. Nothing else that it names exists, so that nothing is changed.
+fn path(pattern: &str) -> String {
+    let path = pattern.replace("{bus}", "a").replace("{sequence}", "1");
+    let path = path
+        .replace("{key}", "eyk_ffffffffffff")
+        .replace("{version}", "1");
+    path.replace(['{', '}'], "")
+}
+
+#[tokio::test]
+async fn every_route_asks_for_what_the_contract_says() {
+    let clock = clock();
+    let bus = keyed(clock.clone()).await;
+    let expired = json!({"name": "short", "grants": [{"scope": "manage"}, {"scope": "publish"}], "expires_in": "1d"});
+    let (_, expired) = make(&bus, &expired).await;
+    let all = json!([{"scope": "manage"}, {"scope": "publish"}]);
+    let (revoked_id, revoked) = make(&bus, &json!({"name": "gone", "grants": all})).await;
+    let revoking = format!("/v1/keys/{revoked_id}");
+    assert_eq!(
+        ask(&bus, Method::DELETE, &revoking, Some(ROOT))
+            .await
+            .status,
+        204
+    );
+    clock.advance(DAY);
+    let wrong = format!(
+        "{}{}",
+        &revoked[..80],
+        if revoked.ends_with('0') { '1' } else { '0' }
+    );
+    let mut keys = Vec::new();
+    for scope in [Scope::Publish, Scope::Read, Scope::Manage] {
+        for on in ["all", "a", "b"] {
+            let mut grant = json!({"scope": scope.as_str()});
+            if on != "all" {
+                grant["buses"] = json!([on]);
+            }
+            keys.push((scope, on, key_with(&bus, json!([grant])).await));
+        }
+    }
+    let contract = contract();
+    let paths: BTreeSet<_> = contract.iter().map(|(_, path, _)| path).collect();
+    assert!(paths.len() > 30, "the contract was found");
+    let mut cases = 0;
+    for (method, pattern, need) in &contract {
+        // `POST /` is for the bus `default`, to which the keys on `a` and `b` do not belong.
+        let to_default = pattern == "/";
+        let path = path(pattern);
+        let case = |who: &str| format!("{method} {path} with {who}");
+        let refused = [
+            ("no key", None, ""),
+            ("a wrong key", Some(wrong.as_str()), "invalid_token"),
+            ("no key's form", Some("hunter2"), "invalid_token"),
+            ("an expired key", Some(expired.as_str()), "invalid_token"),
+            ("a revoked key", Some(revoked.as_str()), "invalid_token"),
+        ];
+        for (who, key, error) in refused {
+            let answer = ask(&bus, method.clone(), &path, key).await;
+            match need {
+                Need::Nothing => assert!(answer.status.is_success(), "{}", case(who)),
+                _ => check_unauthorized(&answer, error, &case(who)),
+            }
+            cases += 1;
+        }
+        for (scope, on, key) in &keys {
+            let who = case(&format!("{scope} on {on}"));
+            let answer = ask(&bus, method.clone(), &path, Some(key)).await;
+            let is_on_other = to_default && *on == "a" && *need == Need::Publish;
+            if may(*scope, on, *need) && !is_on_other {
+                let through = ![401, 403].contains(&answer.status.as_u16());
+                assert!(
+                    through && !answer.status.is_server_error(),
+                    "{who}: {}",
+                    answer.status
+                );
+            } else {
+                check_forbidden(&answer, wanted(*need).unwrap(), &who);
+            }
+            cases += 1;
+            // What `manage` may delete is there for the next key again.
+            if pattern == "/v1/buses/{bus}" {
+                let again = ask(&bus, Method::PUT, "/v1/buses/a", Some(ROOT)).await;
+                assert!(again.status.is_success());
+            }
+        }
+        let answer = ask(&bus, method.clone(), &path, Some(ROOT)).await;
+        assert!(
+            ![401, 403].contains(&answer.status.as_u16()),
+            "{}",
+            case("root")
+        );
+        if pattern == "/v1/buses/{bus}" {
+            let again = ask(&bus, Method::PUT, "/v1/buses/a", Some(ROOT)).await;
+            assert!(again.status.is_success());
+        }
+        // A GET is a HEAD too.
+        if method == Method::GET && *need != Need::Nothing {
+            let answer = ask(&bus, Method::HEAD, &path, None).await;
+            assert_eq!(answer.status, 401, "HEAD {path}");
+        }
+    }
+    assert_eq!(cases, contract.len() * 14);
+}
+
+#[tokio::test]
+async fn a_pattern_says_what_may_be_published() {
+    let bus = keyed(clock()).await;
+    let key = key_with(
+        &bus,
+        json!([{"scope": "publish", "buses": ["a"], "pattern": {"type": [{"prefix": "shop."}]}}]),
+    )
+    .await;
+    let publish = async |bus_name: &str, events: Value| {
+        let request = bus
+            .request(Method::POST, &format!("/v1/buses/{bus_name}/events"))
+            .header("content-type", "application/cloudevents-batch+json")
+            .bearer_auth(&key)
+            .body(events.to_string());
+        send(request).await
+    };
+    let event = |id: &str, kind: &str| json!({"specversion": "1.0", "id": id, "source": "/s", "type": kind});
+    let good = publish("a", json!([event("1", "shop.order"), event("2", "shop.x")])).await;
+    assert_eq!(good.status, StatusCode::ACCEPTED);
+    let mixed = publish(
+        "a",
+        json!([event("3", "shop.order"), event("4", "billing.x")]),
+    )
+    .await;
+    check_forbidden(&mixed, "publish", "one event that may not");
+    assert!(mixed.text().contains("billing.x"));
+    let other = publish("b", json!([event("5", "shop.order")])).await;
+    check_forbidden(&other, "publish", "another bus");
+    let unknown = publish("nowhere", json!([event("6", "shop.order")])).await;
+    check_forbidden(
+        &unknown,
+        "publish",
+        "a bus that is not there is not told of",
+    );
+    let browsed = ask(&bus, Method::GET, "/v1/buses/a/events", Some(ROOT))
+        .await
+        .json();
+    assert_eq!(
+        browsed["events"].as_array().unwrap().len(),
+        2,
+        "nothing of a refused batch"
+    );
+}
+
+#[tokio::test]
+async fn a_key_sees_its_buses_and_cannot_reach_others_through_rules() {
+    let bus = keyed(clock()).await;
+    let key = key_with(&bus, json!([{"scope": "manage", "buses": ["a"]}])).await;
+    let list = ask(&bus, Method::GET, "/v1/buses", Some(&key)).await.json();
+    let names: Vec<_> = list["buses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bus| &bus["name"])
+        .collect();
+    assert_eq!(names, ["a"]);
+    let put = async |key: &str, reply: Value| {
+        let rule = json!({"pattern": {"type": ["x"]},
+            "targets": [{"id": "t", "url": "http://127.0.0.1:9/", "reply": reply}]});
+        let request = bus
+            .request(Method::PUT, "/v1/buses/a/rules/r")
+            .bearer_auth(key);
+        send(request.json(&rule)).await
+    };
+    check_forbidden(
+        &put(&key, json!({"bus": "b"})).await,
+        "publish",
+        "replies to b",
+    );
+    assert!(put(&key, json!({"bus": "a"})).await.status.is_success());
+    assert!(put(&key, json!(true)).await.status.is_success());
+    let both = json!([{"scope": "manage", "buses": ["a"]}, {"scope": "publish", "buses": ["b"]}]);
+    let both = key_with(&bus, both).await;
+    assert!(put(&both, json!({"bus": "b"})).await.status.is_success());
+
+    let apply = async |body: Value| {
+        let request = bus.request(Method::POST, "/v1/apply").bearer_auth(&key);
+        send(request.json(&body)).await
+    };
+    let rule = |reply: Value| {
+        json!({"r": {"pattern": {"type": ["x"]},
+            "targets": [{"id": "t", "url": "http://127.0.0.1:9/", "reply": reply}]}})
+    };
+    let whole = json!({"buses": {"a": {"rules": rule(json!(true))}}});
+    assert_eq!(apply(whole).await.status, 200);
+    let other = json!({"buses": {"a": {"rules": {}}, "b": {"rules": {}}}, "dry_run": true});
+    check_forbidden(&apply(other).await, "manage", "apply to b");
+    let replies = json!({"buses": {"a": {"rules": rule(json!({"bus": "b"}))}}});
+    check_forbidden(&apply(replies).await, "publish", "apply replies to b");
+}
+
+#[tokio::test]
+async fn keys_are_listed_paged_and_revoked_over_restarts_and_never_shown_again() {
+    let clock = clock();
+    let bus = keyed(clock.clone()).await;
+    let (first, first_key) =
+        make(&bus, &json!({"name": "one", "grants": [{"scope": "read"}]})).await;
+    let (second, second_key) =
+        make(&bus, &json!({"name": "two", "grants": [{"scope": "read"}]})).await;
+    let path = "/v1/buses/a";
+    assert_eq!(
+        ask(&bus, Method::GET, path, Some(&first_key)).await.status,
+        200
+    );
+    let mut prefixes = [first.clone(), second.clone()];
+    prefixes.sort();
+    let page = ask(&bus, Method::GET, "/v1/keys?limit=1", Some(ROOT))
+        .await
+        .json();
+    assert_eq!(page["keys"][0]["prefix"], prefixes[0]);
+    let next = format!("/v1/keys?limit=1&after={}", page["next"].as_str().unwrap());
+    let page = ask(&bus, Method::GET, &next, Some(ROOT)).await.json();
+    assert_eq!(page["keys"][0]["prefix"], prefixes[1]);
+    assert!(page["next"].is_null());
+
+    let one = format!("/v1/keys/{first}");
+    let shown = ask(&bus, Method::GET, &one, Some(ROOT)).await;
+    assert_eq!(shown.json()["name"], "one");
+    assert_eq!(shown.json()["last_used"], clock.now().to_string());
+    assert!(shown.json()["key"].is_null());
+    assert!(!shown.text().contains(&first_key[17..]));
+    for _ in 0..2 {
+        assert_eq!(
+            ask(&bus, Method::DELETE, &one, Some(ROOT)).await.status,
+            204
+        );
+    }
+    check_unauthorized(
+        &ask(&bus, Method::GET, path, Some(&first_key)).await,
+        "invalid_token",
+        "revoked",
+    );
+
+    let data = bus.drain().await;
+    let bus = TestBus::builder()
+        .data(data)
+        .clock(clock.clone())
+        .config(|config| config.access.mode = Mode::Keys)
+        .start()
+        .await;
+    check_unauthorized(
+        &ask(&bus, Method::GET, path, Some(&first_key)).await,
+        "invalid_token",
+        "revoked",
+    );
+    assert_eq!(
+        ask(&bus, Method::GET, path, Some(&second_key)).await.status,
+        200
+    );
+    check_unauthorized(
+        &ask(&bus, Method::GET, path, Some(ROOT)).await,
+        "invalid_token",
+        "no root key now",
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_means_nothing_is_refused_with_its_place() {
+    let bus = keyed(clock()).await;
+    let check = async |body: Value, pointer: &str| {
+        let request = bus.request(Method::POST, "/v1/keys").bearer_auth(ROOT);
+        let answer = send(request.json(&body)).await;
+        let problem = answer.problem(422);
+        let found = problem["errors"][0]["pointer"].as_str().unwrap_or("none");
+        assert_eq!(found, pointer, "{body}: {problem}");
+    };
+    check(json!({"name": "a", "grants": []}), "/grants").await;
+    check(
+        json!({"name": "a", "grants": [{"scope": "read", "buses": []}]}),
+        "/grants/0/buses",
+    )
+    .await;
+    let pattern = json!([{"scope": "read"}, {"scope": "publish", "pattern": {"type": "x"}}]);
+    check(
+        json!({"name": "a", "grants": pattern}),
+        "/grants/1/pattern/type",
+    )
+    .await;
+    let forever = json!({"name": "a", "grants": [{"scope": "read"}], "expires_in": "4000d"});
+    check(forever, "/expires_in").await;
+    check(
+        json!({"name": "a b", "grants": [{"scope": "read"}]}),
+        "none",
+    )
+    .await;
+    check(json!({"name": "a", "grants": [{"scope": "all"}]}), "none").await;
+    let list = ask(&bus, Method::GET, "/v1/keys", Some(ROOT)).await.json();
+    assert_eq!(list["keys"], json!([]));
+}
+
+#[tokio::test]
+async fn metrics_may_be_open_where_all_else_needs_keys() {
+    let bus = TestBus::builder()
+        .config(|config| {
+            config.access.mode = Mode::Keys;
+            config.api.metrics_are_open = true;
+        })
+        .start()
+        .await;
+    assert_eq!(bus.get("/metrics").await.status, 200);
+    assert_eq!(bus.get("/v1/buses").await.status, 401);
+}
+
+#[tokio::test]
+async fn an_address_that_others_reach_needs_keys_or_an_explicit_off() {
+    let start = async |mode: Mode| {
+        let bus = TestBus::builder().config(move |config| {
+            config.access.mode = mode;
+            config.api.listen = "0.0.0.0:0".parse().unwrap();
+        });
+        bus.try_start()
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    let error = start(Mode::Unsaid).await.unwrap_err();
+    for remedy in [
+        "--access keys",
+        "EVENTYARD_ROOT_KEY",
+        "127.0.0.1",
+        "--access off",
+    ] {
+        assert!(error.contains(remedy), "{error}");
+    }
+    start(Mode::Off).await.unwrap();
+    start(Mode::Keys).await.unwrap();
+}

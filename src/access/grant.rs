@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::event::Event;
@@ -52,11 +52,26 @@ impl fmt::Display for Scope {
 pub struct GrantDocument {
     pub scope: Scope,
     /// Absent: all, those to come included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub buses: Option<BTreeSet<BusName>>,
     /// Which events may be published.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub pattern: Option<Box<RawValue>>,
+}
+
+/// Absent means everything; a `null`, perhaps from a template that was filled with nothing, does not.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A scope and where it holds.
@@ -142,6 +157,13 @@ pub(super) fn on_any(grants: &[Grant], wanted: Scope) -> bool {
     grants.iter().any(|grant| grant.covers(wanted))
 }
 
+/// Whether one of the grants lets every event in on this bus.
+pub(super) fn anything_on_bus(grants: &[Grant], bus: &BusName) -> bool {
+    grants
+        .iter()
+        .any(|grant| grant.covers(Scope::Publish) && grant.is_on(bus) && grant.pattern.is_none())
+}
+
 /// Whether one of the grants lets this event in on this bus.
 pub(super) fn event_on_bus(grants: &[Grant], event: &Event, bus: &BusName) -> bool {
     grants.iter().any(|grant| {
@@ -217,6 +239,19 @@ mod tests {
         assert!(!event_on_bus(&grants, &event("x"), &a));
         assert!(event_on_bus(&grants, &event("x"), &b));
         assert!(!event_on_bus(&grants, &event("shop.order"), &b));
+        assert!(!anything_on_bus(&grants, &a));
+        let whole = r#"{"scope":"publish","buses":["a"]}"#;
+        let whole = [grants, vec![grant(whole).unwrap()]].concat();
+        assert!(anything_on_bus(&whole, &a));
+        assert!(!anything_on_bus(&whole, &b));
+    }
+
+    #[test]
+    fn null_grants_nothing() {
+        let buses = serde_json::from_str::<GrantDocument>(r#"{"scope":"read","buses":null}"#);
+        assert!(buses.is_err());
+        let error = grant(r#"{"scope":"publish","pattern":null}"#).unwrap_err();
+        assert_eq!(error.pointer(), "/pattern");
     }
 
     #[test]

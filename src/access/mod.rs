@@ -73,13 +73,15 @@ pub enum AccessError {
         min = limits::ROOT_KEY_CHARS_MIN
     )]
     WeakRootKey(String),
+    #[error("cannot read the root key in {path}, which `root_key_file` names: {cause}")]
+    NoRootKey { path: PathBuf, cause: String },
     #[error("{path}: {cause}; restore it from a backup, or move it aside and make new keys")]
     Damaged { path: PathBuf, cause: String },
     #[error("cannot read or write {path}: {cause}")]
     File { path: PathBuf, cause: String },
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    #[error("there are {max} keys already, and more are not kept; revoke some", max = limits::API_KEYS)]
+    #[error("{max} keys hold already, and more are not kept; revoke some", max = limits::API_KEYS)]
     TooMany,
     #[error("there is no key `{0}`")]
     NoKey(KeyId),
@@ -130,6 +132,16 @@ impl ApiKey {
         match self.last_used.load(Ordering::Relaxed) {
             0 => None,
             millis => Some(Timestamp::from_millis(millis)),
+        }
+    }
+
+    /// `active`, `expired` or `revoked`
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> &'static str {
+        match self.check(now) {
+            Ok(()) => "active",
+            Err(Refused::Expired(..)) => "expired",
+            Err(_) => "revoked",
         }
     }
 
@@ -195,6 +207,13 @@ impl Caller {
             .is_none_or(|grants| grant::on_any(grants, scope))
     }
 
+    /// Whether the caller may publish on this bus whatever it likes.
+    #[must_use]
+    pub fn may_publish_anything(&self, bus: &BusName) -> bool {
+        let grants = self.grants();
+        grants.is_none_or(|grants| grant::anything_on_bus(grants, bus))
+    }
+
     /// Whether the caller may publish this event on this bus.
     #[must_use]
     pub fn may_publish(&self, event: &Event, bus: &BusName) -> bool {
@@ -242,6 +261,12 @@ impl Access {
             file::write(&config.file, &secrets, hasher, &keys.by_id)?;
         }
         let is_on = config.mode == Mode::Keys;
+        if !is_on && !keys.by_id.is_empty() {
+            tracing::warn!(
+                keys = keys.by_id.len(),
+                "there are API keys, but `access` is not `keys`: nobody is asked for one"
+            );
+        }
         let root = match &config.root_key {
             Some(source) if is_on => Some(RootKey::read(source)?),
             Some(_) => {
@@ -252,6 +277,13 @@ impl Access {
             }
             None => None,
         };
+        if is_on {
+            tracing::info!(
+                keys = keys.by_id.len(),
+                root_key = root.is_some(),
+                "callers need API keys"
+            );
+        }
         let now = clock.now();
         let manages =
             |key: &Arc<ApiKey>| key.check(now).is_ok() && grant::on_all(&key.grants, Scope::Manage);
@@ -279,14 +311,14 @@ impl Access {
             return Ok(Caller::Anyone);
         }
         let shown = shown.ok_or(Refused::NoKey)?;
-        let Some(id) = KeyId::of_key(shown) else {
+        let keys = shared.keys.load();
+        let known = KeyId::of_key(shown).and_then(|id| keys.by_id.get(&id));
+        let (Some(key), Some(hasher)) = (known, &keys.hasher) else {
+            // Whatever its form: somebody may take a key of another bus for it.
             let root = shared.root.as_ref();
             let is_root = root.is_some_and(|root| root.fits(shown));
             return is_root.then_some(Caller::Root).ok_or(Refused::Unknown);
         };
-        let keys = shared.keys.load();
-        let key = keys.by_id.get(&id).ok_or(Refused::Unknown)?;
-        let hasher = keys.hasher.as_ref().ok_or(Refused::Unknown)?;
         if !hasher.fits(shown, &key.hash) {
             return Err(Refused::Unknown);
         }
@@ -330,9 +362,7 @@ impl Access {
         let now = self.now();
         let (id, text) = key::generate()?;
         let key = self.change(|keys| {
-            if keys.by_id.len() >= limits::API_KEYS {
-                return Err(AccessError::TooMany);
-            }
+            make_room(&mut keys.by_id, limits::API_KEYS, now)?;
             let hasher = match &keys.hasher {
                 Some(hasher) => hasher,
                 None => keys.hasher.insert(Hasher::random()?),
@@ -415,6 +445,23 @@ impl Access {
         shared.keys.store(Arc::new(keys));
         Ok(done)
     }
+}
+
+/// Makes room for one more of `most` keys: those that hold no longer, which are only shown, give way,
+/// the one that ended first before the others.
+fn make_room(
+    by_id: &mut BTreeMap<KeyId, Arc<ApiKey>>,
+    most: usize,
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    while by_id.len() >= most {
+        let ended = by_id
+            .values()
+            .filter_map(|key| Some((key.ended(now)?, key.id)));
+        let (_, first) = ended.min().ok_or(AccessError::TooMany)?;
+        by_id.remove(&first);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -38,7 +38,10 @@ impl RootKey {
             RootKeySource::Text(text) => text.clone(),
             RootKeySource::File(path) => {
                 let text = std::fs::read_to_string(path);
-                SecretText::new(text.map_err(|error| AccessError::file(path, &error))?)
+                SecretText::new(text.map_err(|error| AccessError::NoRootKey {
+                    path: path.clone(),
+                    cause: error.to_string(),
+                })?)
             }
         };
         let text = text.expose().trim();

@@ -140,6 +140,31 @@ fn keys_end_by_expiry_and_by_revocation_and_are_forgotten_later() {
 }
 
 #[test]
+fn ended_keys_give_way_to_new_ones_and_living_ones_never() {
+    let place = Place::new();
+    let access = place.open();
+    let make = |expires_in| access.create(new(expires_in)).unwrap().0.id;
+    let (lives, short, shorter) = (make(None), make(Some(2 * DAY)), make(Some(DAY)));
+    let keys = || BTreeMap::clone(&access.0.keys.load().by_id);
+    let room = |most: usize, now: Timestamp| {
+        let mut keys = keys();
+        let made = make_room(&mut keys, most, now);
+        made.map(|()| keys.into_keys().collect::<Vec<_>>())
+    };
+    let sorted = |mut ids: Vec<KeyId>| {
+        ids.sort();
+        Ok(ids)
+    };
+    let now = access.now();
+    assert_eq!(room(4, now), sorted(vec![lives, short, shorter]));
+    assert_eq!(room(3, now), Err(AccessError::TooMany));
+    assert_eq!(room(3, now.plus(DAY)), sorted(vec![lives, short]));
+    assert_eq!(room(3, now.plus(2 * DAY)), sorted(vec![lives, short]));
+    assert_eq!(room(2, now.plus(2 * DAY)), sorted(vec![lives]));
+    assert_eq!(room(1, now.plus(2 * DAY)), Err(AccessError::TooMany));
+}
+
+#[test]
 fn the_last_use_is_known_to_a_minute_and_outlives_a_restart_once_written() {
     let place = Place::new();
     let access = place.open();
@@ -169,6 +194,22 @@ fn the_root_key_may_do_everything_and_must_be_long() {
     place.root = Some(ROOT);
     let access = place.open();
     assert!(matches!(access.admit(Some(ROOT)), Ok(Caller::Root)));
+    // Beside it, keys; and it may look like one.
+    let (_, text) = access.create(new(None)).unwrap();
+    assert!(matches!(
+        access.admit(Some(text.expose())),
+        Ok(Caller::Key(_))
+    ));
+    let like_a_key =
+        "eyk_0123456789ab_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    assert!(KeyId::of_key(like_a_key).is_some());
+    place.root = Some(like_a_key);
+    let access = place.open();
+    assert!(matches!(access.admit(Some(like_a_key)), Ok(Caller::Root)));
+    assert!(matches!(
+        access.admit(Some(text.expose())),
+        Ok(Caller::Key(_))
+    ));
     assert_eq!(
         access.admit(Some(&ROOT[1..])).unwrap_err(),
         Refused::Unknown

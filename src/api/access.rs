@@ -31,7 +31,10 @@ pub enum Need {
 impl Api {
     /// Who asks.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        Ok(self.access.admit(bearer(headers))?)
+        self.access.admit(bearer(headers)).map_err(|refused| {
+            tracing::debug!(%refused, "a caller is not let in");
+            refused.into()
+        })
     }
 }
 

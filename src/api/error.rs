@@ -555,3 +555,18 @@ impl From<CancelError> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::metrics::REFUSALS;
+
+    #[test]
+    fn a_refused_publish_is_counted_under_a_class_that_shows_from_the_start() {
+        for status in 400..600 {
+            let status = StatusCode::from_u16(status).unwrap();
+            let class = Problem::new(status, "x", "x", "x").class();
+            assert!(REFUSALS.contains(&class), "{status}: {class}");
+        }
+    }
+}

@@ -20,6 +20,8 @@ use crate::rule::parse_duration;
 pub(super) struct Shown {
     prefix: KeyId,
     name: KeyName,
+    /// `active`, `expired` or `revoked`
+    state: &'static str,
     grants: Vec<GrantDocument>,
     created: String,
     expires: Option<String>,
@@ -41,7 +43,7 @@ pub(super) struct List {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Create {
-    name: KeyName,
+    name: String,
     grants: Vec<GrantDocument>,
     expires_in: Option<String>,
 }
@@ -64,7 +66,11 @@ pub(super) async fn list(
     let mut left = all
         .iter()
         .filter(|key| after.is_none_or(|after| key.id > after));
-    let keys: Vec<Shown> = left.by_ref().take(limit).map(|key| shown(key)).collect();
+    let keys: Vec<Shown> = left
+        .by_ref()
+        .take(limit)
+        .map(|key| shown(&api, key))
+        .collect();
     let next = keys.last().map(|last| last.prefix);
     let next = next.filter(|_| left.next().is_some());
     Ok(Json(List { keys, next }))
@@ -77,7 +83,7 @@ pub(super) async fn one(
 ) -> Result<Json<Shown>, Problem> {
     let id = id(&text)?;
     let key = api.access.get(id).ok_or(AccessError::NoKey(id))?;
-    Ok(Json(shown(&key)))
+    Ok(Json(shown(&api, &key)))
 }
 
 /// `POST /v1/keys`
@@ -86,7 +92,7 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Result<Re
     let new = checked(create)?;
     let access = api.access.clone();
     let (key, text) = blocking(move || access.create(new)).await?;
-    let mut shown = shown(&key);
+    let mut shown = shown(&api, &key);
     shown.key = Some(text.expose().to_owned());
     let mut response = (StatusCode::CREATED, Json(shown)).into_response();
     let headers = response.headers_mut();
@@ -110,6 +116,8 @@ pub(super) async fn revoke(
 }
 
 fn checked(create: Create) -> Result<NewKey, Problem> {
+    let name = KeyName::new(&create.name);
+    let name = name.map_err(|error| wrong("/name".to_owned(), error.to_string()))?;
     let count = create.grants.len();
     if !(1..=limits::API_KEY_GRANTS).contains(&count) {
         let detail = format!(
@@ -138,7 +146,7 @@ fn checked(create: Create) -> Result<NewKey, Problem> {
         ),
     };
     Ok(NewKey {
-        name: create.name,
+        name,
         expires_in,
         grants: grants.collect::<Result<_, _>>()?,
     })
@@ -159,10 +167,11 @@ async fn blocking<T: Send + 'static>(
     Ok(done.map_err(Problem::internal)??)
 }
 
-fn shown(key: &ApiKey) -> Shown {
+fn shown(api: &Api, key: &ApiKey) -> Shown {
     Shown {
         prefix: key.id,
         name: key.name.clone(),
+        state: key.state(api.access.now()),
         grants: key
             .grants
             .iter()

@@ -16,8 +16,10 @@ use crate::rule::Rules;
 const OTHER: &str = "_other";
 
 /// What publishing is refused for, shown from the start: a rule that alerts must see the first one.
-const REFUSALS: [&str; 7] = [
+pub(super) const REFUSALS: [&str; 9] = [
     "malformed",
+    "unauthorized",
+    "forbidden",
     "unknown_bus",
     "slow",
     "too_large",

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::extract::{self, Filter, Page, Place};
-use super::{Api, Problem, access, buses, revision};
+use super::{Api, Problem, buses, revision};
 use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, RuleName, Sequence};
@@ -92,9 +92,10 @@ pub(super) async fn put(
     revision::document(&headers, revision::put_status(outcome), revision, &text)
 }
 
-/// Replies may be published to another bus: who puts such a rule must be allowed to publish there.
+/// Replies may be published to another bus: who puts such a rule must be allowed to publish there,
+/// and any event, since a target answers with what it likes.
 pub(super) fn check_replies(caller: &Caller, text: &str) -> Result<(), Problem> {
-    if caller.may_on_all(Scope::Publish) {
+    if !matches!(caller, Caller::Key(_)) {
         return Ok(());
     }
     // An invalid rule is refused for that.
@@ -109,8 +110,9 @@ pub(super) fn check_replies(caller: &Caller, text: &str) -> Result<(), Problem> 
             _ => None,
         });
     for bus in buses {
-        if !caller.may(Scope::Manage, bus) {
-            access::check(caller, Scope::Publish, bus)?;
+        if !caller.may(Scope::Manage, bus) && !caller.may_publish_anything(bus) {
+            let place = format!("without a pattern on the bus `{bus}`, where its replies go");
+            return Err(Problem::forbidden(Scope::Publish, &place));
         }
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! Which bus a client command talks to, and with which API key.
 
-use std::path::PathBuf;
+use std::env::VarError;
+use std::ffi::OsString;
+use std::path::Path;
 
 use crate::client::Client;
 
@@ -18,8 +20,9 @@ pub(crate) struct ServerArgs {
     )]
     pub(crate) url: String,
     /// File with the API key, where the bus asks for one; EVENTYARD_API_KEY may hold it instead.
+    // As text, since a variable that is set to nothing is as good as none.
     #[arg(long, env = "EVENTYARD_API_KEY_FILE", value_name = "FILE")]
-    pub(crate) api_key_file: Option<PathBuf>,
+    pub(crate) api_key_file: Option<OsString>,
 }
 
 /// Holds the API key. No flag does: others can see a program's arguments.
@@ -50,18 +53,27 @@ impl ServerArgs {
     }
 
     fn api_key(&self) -> Result<Option<String>, Failure> {
-        if let Some(path) = &self.api_key_file {
-            let key = std::fs::read_to_string(path);
-            let key = key.map_err(|error| {
-                Failure::usage(format!(
-                    "cannot read the API key in {}: {error}",
-                    path.display()
-                ))
-            })?;
-            return Ok(Some(key));
+        let file = self.api_key_file.as_deref().map(Path::new);
+        let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) else {
+            return match std::env::var(ENV_API_KEY) {
+                Ok(key) => Ok(Some(key).filter(|key| !key.trim().is_empty())),
+                Err(VarError::NotPresent) => Ok(None),
+                // Its error repeats the value.
+                Err(VarError::NotUnicode(_)) => {
+                    Err(Failure::usage(format!("{ENV_API_KEY} is not UTF-8 text")))
+                }
+            };
+        };
+        let file = path.display();
+        let key = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("cannot read the API key in {file}: {error}"))
+        })?;
+        match key.trim() {
+            "" => Err(Failure::usage(format!(
+                "{file} is empty, and should hold an API key"
+            ))),
+            _ => Ok(Some(key)),
         }
-        let key = std::env::var(ENV_API_KEY);
-        Ok(key.ok().filter(|key| !key.is_empty()))
     }
 }
 

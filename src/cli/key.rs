@@ -28,7 +28,7 @@ enum Command {
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
-  EVENTYARD_API_KEY=$(cat root.key) eventyard key create admin --scope manage --scope publish
+  eventyard key create admin --scope manage --scope publish --api-key-file root.key > admin.key
   eventyard key create shop --scope publish --bus orders --expires-in 90d
   eventyard key create shop --scope publish --pattern shop-events.json
   eventyard key create dashboard --scope read > dashboard.key
@@ -93,6 +93,7 @@ struct RevokeArgs {
 struct Shown {
     prefix: String,
     name: String,
+    state: String,
     grants: Vec<Grant>,
     expires: Option<String>,
     revoked: Option<String>,
@@ -126,7 +127,7 @@ async fn create(args: CreateArgs) -> Result<Exit, Failure> {
         Failure::failed("the bus's answer cannot be read; is it of another version?")
     })?;
     note(format_args!(
-        "{} may {}; keep the key, it is shown this once:",
+        "{} may {}. Keep the key, it is shown this once:",
         shown.name,
         grants(&shown)
     ));
@@ -167,16 +168,16 @@ fn body(args: &CreateArgs) -> Result<Value, Failure> {
     Ok(body)
 }
 
-/// `publish on orders; read`
+/// `publish on orders; read on all buses`
 fn grants(shown: &Shown) -> String {
     let grants = shown.grants.iter().map(|grant| {
         let buses = grant.buses.as_ref();
-        let buses = buses.map_or_else(String::new, |buses| format!(" on {}", buses.join(", ")));
+        let buses = buses.map_or_else(|| "all buses".to_owned(), |buses| buses.join(", "));
         let what = match &grant.pattern {
             Some(_) => " (some events)",
             None => "",
         };
-        format!("{}{what}{buses}", grant.scope)
+        format!("{}{what} on {buses}", grant.scope)
     });
     grants.collect::<Vec<_>>().join("; ")
 }
@@ -209,6 +210,7 @@ fn row(item: &str) -> [String; 5] {
     let grants = grants(&shown);
     let ends = match (shown.revoked, shown.expires) {
         (Some(at), _) => format!("revoked {at}"),
+        (None, Some(at)) if shown.state == "expired" => format!("expired {at}"),
         (None, Some(at)) => at,
         (None, None) => "never".to_owned(),
     };

@@ -37,7 +37,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         let is_setting = matches!(
             error.downcast_ref::<AccessError>(),
-            Some(AccessError::OpenToOthers(_) | AccessError::WeakRootKey(_))
+            Some(
+                AccessError::OpenToOthers(_)
+                    | AccessError::WeakRootKey(_)
+                    | AccessError::NoRootKey { .. }
+            )
         );
         match is_setting || error.is::<FolderError>() {
             true => Failure::invalid(text),

@@ -16,8 +16,18 @@ pub(super) const ENV_SECRETS_KEY: &str = "EVENTYARD_SECRETS_KEY";
 /// Holds the root key; no setting, for the same reasons.
 pub(super) const ENV_ROOT_KEY: &str = "EVENTYARD_ROOT_KEY";
 
-/// Variables that are none of a bus's settings, and no mistyped ones.
-const OTHER_VARIABLES: &[&str] = &[ENV_FILE, ENV_SECRETS_KEY, ENV_ROOT_KEY];
+/// Variables that are none of a bus's settings, and no mistyped ones: the last are for the commands
+/// that talk to one.
+const OTHER_VARIABLES: &[&str] = &[
+    ENV_FILE,
+    ENV_SECRETS_KEY,
+    ENV_ROOT_KEY,
+    "EVENTYARD_API_KEY",
+    "EVENTYARD_API_KEY_FILE",
+    "EVENTYARD_BUS",
+    "EVENTYARD_OUTPUT",
+    "EVENTYARD_URL",
+];
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]

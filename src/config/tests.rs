@@ -121,6 +121,8 @@ fn a_mistyped_variable_is_warned_about_and_a_foreign_one_is_not() {
     let env = env(&[
         ("EVENTYARD_LISTN", "x"),
         ("EVENTYARD_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("EVENTYARD_API_KEY", "eyk_0123456789ab"),
+        ("EVENTYARD_API_KEY_FILE", "admin.key"),
     ]);
     let loaded = load_from(&Flags::default(), &env).unwrap();
     assert_eq!(

@@ -103,6 +103,88 @@ fn check_forbidden(answer: &Answer, scope: &str, case: &str) {
     assert!(challenge.contains(&expected), "{case}: {challenge}");
 }
 
+/// What each route must want of its caller, said a second time: a row of the bus's own table that asks
+/// for too little, or a route that nobody thought about, differs from this one.
+const WANTED: &str = "
+nothing         GET     /healthz
+nothing         GET     /readyz
+read on all     GET     /metrics
+publish         POST    /
+nothing         OPTIONS /
+read on any     GET     /v1/buses
+read            GET     /v1/buses/{bus}
+manage          PUT     /v1/buses/{bus}
+manage          DELETE  /v1/buses/{bus}
+publish         POST    /v1/buses/{bus}/events
+nothing         OPTIONS /v1/buses/{bus}/events
+read            GET     /v1/buses/{bus}/events
+read            GET     /v1/buses/{bus}/events/{sequence}
+manage          DELETE  /v1/buses/{bus}/events/{sequence}
+read            GET     /v1/buses/{bus}/scheduled
+read            GET     /v1/buses/{bus}/rules
+read            GET     /v1/buses/{bus}/rules/{rule}
+manage          PUT     /v1/buses/{bus}/rules/{rule}
+manage          DELETE  /v1/buses/{bus}/rules/{rule}
+manage          POST    /v1/buses/{bus}/rules/{rule}/enable
+manage          POST    /v1/buses/{bus}/rules/{rule}/disable
+read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}
+manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/pause
+manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/resume
+manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/test
+manage on any   POST    /v1/apply
+read on all     GET     /v1/secrets
+read on all     GET     /v1/secrets/{secret}
+manage on all   PUT     /v1/secrets/{secret}
+manage on all   DELETE  /v1/secrets/{secret}
+manage on all   DELETE  /v1/secrets/{secret}/versions/{version}
+manage on all   GET     /v1/keys
+manage on all   POST    /v1/keys
+manage on all   GET     /v1/keys/{key}
+manage on all   DELETE  /v1/keys/{key}
+read on any     POST    /v1/patterns/test
+read on any     POST    /v1/transforms/preview
+read            GET     /v1/buses/{bus}/dead-letters
+read            GET     /v1/buses/{bus}/dead-letters/groups
+read            GET     /v1/buses/{bus}/dead-letters/export
+manage          POST    /v1/buses/{bus}/dead-letters/redrive
+read            GET     /v1/buses/{bus}/dead-letters/redrives
+read            GET     /v1/buses/{bus}/dead-letters/redrives/{id}
+manage          DELETE  /v1/buses/{bus}/dead-letters/redrives/{id}
+manage          POST    /v1/buses/{bus}/dead-letters/purge
+read            GET     /v1/buses/{bus}/dead-letters/{id}
+manage          DELETE  /v1/buses/{bus}/dead-letters/{id}
+read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters
+read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/groups
+read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/export
+manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/redrive
+read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/redrives
+read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/redrives/{id}
+manage          DELETE  /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/redrives/{id}
+manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/purge
+read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/{id}
+manage          DELETE  /v1/buses/{bus}/rules/{rule}/targets/{target}/dead-letters/{id}
+";
+
+#[test]
+fn the_contract_is_the_one_that_was_thought_about() {
+    let found: BTreeSet<String> = contract()
+        .into_iter()
+        .map(|(method, path, need)| {
+            let need = match need {
+                Need::Nothing => "nothing".to_owned(),
+                Need::Publish => "publish".to_owned(),
+                Need::OnBus(scope) => scope.to_string(),
+                Need::OnAll(scope) => format!("{scope} on all"),
+                Need::OnAny(scope) => format!("{scope} on any"),
+            };
+            format!("{need:15} {:7} {path}", method.as_str())
+        })
+        .collect();
+    let wanted: BTreeSet<String> = WANTED.trim().lines().map(str::to_owned).collect();
+    let differs: Vec<_> = found.symmetric_difference(&wanted).collect();
+    assert!(differs.is_empty(), "in one table only: {differs:#?}");
+}
+
 /// Whether a key with one grant, on all buses, on `a`, or on `b`, may take a route on the bus `a`.
 fn may(granted: Scope, on: &str, need: Need) -> bool {
     let covers = |wanted| granted == wanted || (granted == Scope::Manage && wanted == Scope::Read);
@@ -301,6 +383,13 @@ async fn a_key_sees_its_buses_and_cannot_reach_others_through_rules() {
     let both = json!([{"scope": "manage", "buses": ["a"]}, {"scope": "publish", "buses": ["b"]}]);
     let both = key_with(&bus, both).await;
     assert!(put(&both, json!({"bus": "b"})).await.status.is_success());
+    // A target answers with what it likes: who may publish some events on `b` must not let it.
+    let some = json!([{"scope": "manage", "buses": ["a"]},
+        {"scope": "publish", "pattern": {"type": [{"prefix": "shop."}]}}]);
+    let some = key_with(&bus, some).await;
+    let refused = put(&some, json!({"bus": "b"})).await;
+    check_forbidden(&refused, "publish", "replies past a pattern");
+    assert!(refused.text().contains("without a pattern"));
 
     let apply = async |body: Value| {
         let request = bus.request(Method::POST, "/v1/apply").bearer_auth(&key);
@@ -345,6 +434,7 @@ async fn keys_are_listed_paged_and_revoked_over_restarts_and_never_shown_again()
     let one = format!("/v1/keys/{first}");
     let shown = ask(&bus, Method::GET, &one, Some(ROOT)).await;
     assert_eq!(shown.json()["name"], "one");
+    assert_eq!(shown.json()["state"], "active");
     assert_eq!(shown.json()["last_used"], clock.now().to_string());
     assert!(shown.json()["key"].is_null());
     assert!(!shown.text().contains(&first_key[17..]));
@@ -359,6 +449,8 @@ async fn keys_are_listed_paged_and_revoked_over_restarts_and_never_shown_again()
         "invalid_token",
         "revoked",
     );
+    let shown = ask(&bus, Method::GET, &one, Some(ROOT)).await.json();
+    assert_eq!(shown["state"], "revoked");
 
     let data = bus.drain().await;
     let bus = TestBus::builder()
@@ -409,12 +501,54 @@ async fn a_key_that_means_nothing_is_refused_with_its_place() {
     check(forever, "/expires_in").await;
     check(
         json!({"name": "a b", "grants": [{"scope": "read"}]}),
-        "none",
+        "/name",
     )
     .await;
     check(json!({"name": "a", "grants": [{"scope": "all"}]}), "none").await;
+    let empty = json!([{"scope": "publish", "buses": ["a"], "pattern": null}]);
+    check(json!({"name": "a", "grants": empty}), "/grants/0/pattern").await;
     let list = ask(&bus, Method::GET, "/v1/keys", Some(ROOT)).await.json();
     assert_eq!(list["keys"], json!([]));
+}
+
+#[tokio::test]
+async fn refused_publishers_are_counted() {
+    let bus = keyed(clock()).await;
+    let key = key_with(&bus, json!([{"scope": "publish", "buses": ["a"]}])).await;
+    let counts = async || {
+        let metrics = ask(&bus, Method::GET, "/metrics", Some(ROOT)).await.text();
+        ["unauthorized", "forbidden"].map(|class| {
+            let start = format!("eventyard_publish_refused_total{{class=\"{class}\"}} ");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&start));
+            line.unwrap_or_else(|| panic!("no {start}in {metrics}"))
+                .to_owned()
+        })
+    };
+    // From the start, so that an alert sees the first one.
+    assert_eq!(counts().await, ["0", "0"]);
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "x"});
+    let publish = async |path: &str, key: &str| {
+        let request = bus
+            .request(Method::POST, path)
+            .header("content-type", "application/cloudevents+json")
+            .bearer_auth(key)
+            .body(event.to_string());
+        send(request).await.status.as_u16()
+    };
+    // `%61` is the bus `a` by way of the routes.
+    for (path, key, expected) in [
+        ("/", "hunter2", 401),
+        ("/", &*key, 403),
+        ("/v1/buses/a/events", "hunter2", 401),
+        ("/v1/buses/b/events", &key, 403),
+        ("/v1/buses/a/events", &key, 202),
+        ("/v1/buses/%61/events", "hunter2", 401),
+        ("/v1/buses/%62/events", &key, 403),
+        ("/v1/buses/%61/events", &key, 202),
+    ] {
+        assert_eq!(publish(path, key).await, expected, "{path} {key}");
+    }
+    assert_eq!(counts().await, ["3", "3"]);
 }
 
 #[tokio::test]

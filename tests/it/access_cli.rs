@@ -101,7 +101,12 @@ async fn the_root_key_makes_keys_that_work_until_they_are_revoked_and_show_nowhe
     let create = ["key", "create", "shop", "--scope", "publish"];
     check(&run(None, &create), 1, "", "API key");
     let made = run(Some(ROOT), &create);
-    check(&made, 0, "eyk_", "shop may publish; keep the key");
+    check(
+        &made,
+        0,
+        "eyk_",
+        "shop may publish on all buses. Keep the key",
+    );
     let key = text(&made.stdout).trim().to_owned();
     check(&run(Some(&key), &send), 0, "", "");
     check(&run(Some(&key), &["rule", "list"]), 1, "", "scope `read`");
@@ -110,6 +115,13 @@ async fn the_root_key_makes_keys_that_work_until_they_are_revoked_and_show_nowhe
     let file = dir.path().join("key").display().to_string();
     let from_file = [&send[..], &["--api-key-file", &file]].concat();
     check(&run(None, &from_file), 0, "", "");
+    // A variable that is set to nothing is none; a file that holds nothing is a mistake.
+    let no_file = [&send[..], &["--api-key-file", ""]].concat();
+    check(&run(Some(&key), &no_file), 0, "", "");
+    std::fs::write(dir.path().join("empty"), "\n").unwrap();
+    let empty = dir.path().join("empty").display().to_string();
+    let no_key = [&send[..], &["--api-key-file", &empty]].concat();
+    check(&run(Some(&key), &no_key), 2, "", "is empty");
     check(&run(Some(ROOT), &["key", "list"]), 0, &key[..16], "");
     // A whole key that is pasted names the key all the same.
     check(
@@ -162,6 +174,9 @@ fn a_public_address_without_access_control_is_refused_with_the_remedy() {
         told.contains("--access off") && told.contains("--access keys"),
         "{told}"
     );
+    let keyed = ["serve", "--listen", "127.0.0.1:0", "--access", "keys"];
+    let no_root = [&keyed[..], &["--root-key-file", "nowhere"]].concat();
+    check(&run(&no_root), 5, "", "the root key in nowhere");
     check(
         &run(&["doctor", "--listen", "0.0.0.0:0"]),
         1,

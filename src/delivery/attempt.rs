@@ -84,7 +84,7 @@ impl Sender {
             };
             let since = wanted
                 .since
-                .or(event.as_ref().map(|event| event.due()))
+                .or_else(|| event.as_ref().map(|event| event.due()))
                 .unwrap_or(now);
             let mut result = Done {
                 since,
@@ -186,18 +186,22 @@ impl Sender {
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body.into());
         let again = shown.may_be_renewed().then(|| request.try_clone());
+        let again = again.flatten().map(|request| (service.clone(), request));
         shown.put_on(&mut request);
-        let (mut outcome, mut answer) = self.exchange(&service, request, target).await;
-        if let (Some(401), Some(mut request)) = (outcome.status(), again.flatten()) {
+        let (mut outcome, mut answer) = self.exchange(service, request, target).await;
+        // What few attempts do is boxed, or every attempt would be as large as these together.
+        if let (Some(401), Some((service, mut request))) = (outcome.status(), again) {
             // An error here says that the token was refused and that there is no other just now.
-            if let Some(newer) = self.credentials.renewed(target, &shown).await {
+            if let Some(newer) = Box::pin(self.credentials.renewed(target, &shown)).await {
                 shown = newer?;
                 shown.put_on(&mut request);
-                (outcome, answer) = self.exchange(&service, request, target).await;
+                let exchange = Box::pin(self.exchange(service, request, target));
+                (outcome, answer) = exchange.await;
             }
         }
         if let (Some(cause), Some(answer)) = (cause, answer) {
-            outcome = self.reply(target, cause, webhook_id, answer, outcome).await;
+            let reply = Box::pin(self.reply(target, cause, webhook_id, answer, outcome));
+            outcome = reply.await;
         }
         shown.hide_in(&mut outcome);
         if let Some(text) = outcome.text_mut() {
@@ -238,7 +242,7 @@ impl Sender {
     /// answer that is a reply is given whole, or one byte and more too long.
     async fn exchange(
         &self,
-        service: &TargetService,
+        service: TargetService,
         request: reqwest::Request,
         target: &Target,
     ) -> (Outcome, Option<Answer>) {
@@ -249,14 +253,14 @@ impl Sender {
 
     async fn converse(
         &self,
-        service: &TargetService,
+        service: TargetService,
         request: reqwest::Request,
         target: &Target,
         reply: &mut Option<Answer>,
     ) -> Outcome {
         let timeout = target.timeout;
         let deadline = Instant::now() + timeout;
-        let sending = service.clone().oneshot(request);
+        let sending = service.oneshot(request);
         let mut response = match within(deadline, sending).await {
             Some(Ok(response)) => response,
             Some(Err(error)) if client::is_timeout(&error) => {

@@ -35,13 +35,12 @@ impl Draft {
     ) -> Result<Draft, String> {
         let shape = &target.request;
         let filled = shape.fill(&target.url, &Subject::event(event))?;
-        let mut headers = target.headers.clone();
-        headers.extend(filled.headers);
-        // Ours win over the target's: they say what the body is.
-        for (name, value) in encoded {
-            if let Some(name) = name {
-                headers.insert(name, value);
-            }
+        let mut headers = encoded;
+        if !target.headers.is_empty() || !filled.headers.is_empty() {
+            let ours = std::mem::replace(&mut headers, target.headers.clone());
+            headers.extend(filled.headers);
+            // Ours win over the target's: they say what the body is.
+            headers.extend(ours);
         }
         if let (Some(content_type), true) = (&shape.content_type, target.transform.is_some()) {
             headers.insert(CONTENT_TYPE, content_type.clone());

@@ -136,9 +136,7 @@ impl Event {
             "id" => Some(Value::String(self.id())),
             "source" => Some(Value::String(self.source())),
             "type" => Some(Value::String(self.kind())),
-            _ => self
-                .optional_attributes()
-                .find_map(|(given, value)| (given == name).then_some(value)),
+            _ => Layout::of(&self.stored).optional(&self.stored).named(name),
         }
     }
 

@@ -232,32 +232,54 @@ pub(super) struct Optional<'a> {
 }
 
 impl<'a> Optional<'a> {
-    fn read(&mut self) -> Option<(&'a str, Value<'a>)> {
+    /// The next one's name, value kind and value, as they lie there.
+    fn step(&mut self) -> Option<(&'a [u8], u8, &'a [u8])> {
         let (&[name_len, value_kind], rest) = self.rest.split_first_chunk()?;
         let (name, rest) = rest.split_at_checked(usize::from(name_len))?;
-        let name = str::from_utf8(name).ok()?;
-        let (value, rest) = match value_kind {
+        let (len, rest) = match value_kind {
             STRING => {
                 let (len, rest) = rest.split_first_chunk()?;
-                let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-                (Value::String(str::from_utf8(text).ok()?), rest)
+                (u32::from_le_bytes(*len) as usize, rest)
             }
-            INTEGER => {
-                let (number, rest) = rest.split_first_chunk()?;
-                (Value::Integer(i32::from_le_bytes(*number)), rest)
-            }
-            BOOLEAN => {
-                let (&truth, rest) = rest.split_first()?;
-                match truth {
-                    0 => (Value::Boolean(false), rest),
-                    1 => (Value::Boolean(true), rest),
-                    _ => return None,
-                }
-            }
+            INTEGER => (4, rest),
+            BOOLEAN => (1, rest),
             _ => return None,
         };
+        let (value, rest) = rest.split_at_checked(len)?;
         self.rest = rest;
-        Some((name, value))
+        Some((name, value_kind, value))
+    }
+
+    fn value(value_kind: u8, value: &'a [u8]) -> Option<Value<'a>> {
+        match (value_kind, value) {
+            (STRING, text) => Some(Value::String(str::from_utf8(text).ok()?)),
+            (INTEGER, number) => Some(Value::Integer(i32::from_le_bytes(number.try_into().ok()?))),
+            (BOOLEAN, [0]) => Some(Value::Boolean(false)),
+            (BOOLEAN, [1]) => Some(Value::Boolean(true)),
+            _ => None,
+        }
+    }
+
+    /// The value of one of them. The others are passed over, not read: most events are asked for
+    /// attributes that they do not have.
+    pub(super) fn named(mut self, name: &str) -> Option<Value<'a>> {
+        loop {
+            let (given, value_kind, value) = self.step()?;
+            if given == name.as_bytes() {
+                return Optional::value(value_kind, value);
+            }
+        }
+    }
+
+    fn read(&mut self) -> Option<(&'a str, Value<'a>)> {
+        let mut next = *self;
+        let (name, value_kind, value) = next.step()?;
+        let read = (
+            str::from_utf8(name).ok()?,
+            Optional::value(value_kind, value)?,
+        );
+        *self = next;
+        Some(read)
     }
 }
 

@@ -641,10 +641,9 @@ impl Lane {
         let has_fresh = deliveries.iter().any(|p| p.kept == Kept::Fresh);
         let hub = self.hub.clone();
         let to = target.clone();
-        let id = self
-            .attempts
-            .spawn(async move { hub.sender.attempt(&to, &wanted).await })
-            .id();
+        // Boxed: a task moves its future about, and its result in the future's place.
+        let attempt = Box::pin(async move { hub.sender.attempt(&to, &wanted).await });
+        let id = self.attempts.spawn(attempt).id();
         self.flights.insert(
             id,
             Flight {

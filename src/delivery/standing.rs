@@ -1,7 +1,8 @@
 //! Which targets are sent to, and since when one has accepted nothing: decided here, kept on disk.
 //!
 //! An operator pauses and resumes; the bus disables a target that answers 410, or that accepts
-//! nothing for long. What is known of a target ends with its URL: another URL is another receiver.
+//! nothing for long. What the bus found out ends with the target's URL: another URL is another
+//! receiver. What the operator said holds until he says otherwise.
 
 use std::collections::HashMap;
 use std::hash::Hasher;
@@ -141,8 +142,8 @@ impl Standings {
         Ok(standings)
     }
 
-    /// Forgets what is known of targets that are gone, or have another URL by now: put back to its
-    /// old one, such a target is sent to like any other.
+    /// Forgets what is known of targets that are gone, and of the URL that another one had: put back
+    /// to its old one, such a target is sent to like any other, unless it is paused.
     pub(crate) fn forget_stale(&self, rules: &Rules) {
         let mut marks = self.marks.lock();
         // Asked under the lock: a mark made after a change is looked at by that change.
@@ -152,14 +153,22 @@ impl Standings {
                 .target(mark.target)
                 .is_none_or(|target| fingerprint(&target.url) != mark.url)
         };
+        let now = |mark: &TargetMark| match rules.target(mark.target) {
+            Some(target) => of(&marks, &target),
+            None => unmarked(mark.target, mark.url),
+        };
         let stale = marks.values().filter(|mark| is_stale(mark));
-        let stale: Vec<TargetMark> = stale.map(|mark| unmarked(mark.target, mark.url)).collect();
-        if stale.is_empty() {
+        let changed: Vec<TargetMark> = stale.map(now).collect();
+        if changed.is_empty() {
             return;
         }
-        let records: Vec<Record> = stale.iter().copied().map(Record::TargetMarked).collect();
+        let records: Vec<Record> = changed.iter().copied().map(Record::TargetMarked).collect();
         match self.log.enqueue(&records) {
-            Ok(_) => marks.retain(|_, mark| !is_stale(mark)),
+            Ok(_) => {
+                for mark in changed {
+                    set(&mut marks, mark);
+                }
+            }
             Err(error) => {
                 warn!(%error, "what was known of changed targets is forgotten with the next change");
             }
@@ -187,15 +196,11 @@ impl Standings {
             return Ok(None);
         };
         let sequence = self.log.enqueue(&[Record::TargetMarked(mark)])?;
-        if mark.says_nothing() {
-            marks.remove(&mark.target);
-        } else {
-            marks.insert(mark.target, mark);
-        }
+        set(&mut marks, mark);
         Ok(Some(sequence))
     }
 
-    /// Targets that are not sent to, as far as their URL is what it was.
+    /// Targets that are not sent to.
     pub(crate) fn stopped(&self) -> Vec<TargetId> {
         let marks = self.marks.lock();
         let stopped = marks.values().filter(|mark| stops(mark.standing));
@@ -222,8 +227,24 @@ pub(crate) fn stops(standing: Standing) -> bool {
 
 fn of(marks: &HashMap<TargetId, TargetMark>, target: &Target) -> TargetMark {
     let url = fingerprint(&target.url);
-    let known = marks.get(&target.key).filter(|mark| mark.url == url);
-    known.copied().unwrap_or_else(|| unmarked(target.key, url))
+    match marks.get(&target.key).copied() {
+        Some(mark) if mark.url == url => mark,
+        // The pause is the operator's, wherever the target is now.
+        Some(mark) if mark.standing == Standing::Paused => TargetMark {
+            url,
+            failing_since: None,
+            ..mark
+        },
+        _ => unmarked(target.key, url),
+    }
+}
+
+fn set(marks: &mut HashMap<TargetId, TargetMark>, mark: TargetMark) {
+    if mark.says_nothing() {
+        marks.remove(&mark.target);
+    } else {
+        marks.insert(mark.target, mark);
+    }
 }
 
 fn unmarked(target: TargetId, url: u64) -> TargetMark {

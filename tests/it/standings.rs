@@ -196,6 +196,27 @@ async fn another_url_is_another_receiver() {
 }
 
 #[tokio::test]
+async fn a_pause_holds_when_the_target_moves_and_over_a_restart() {
+    let (old, new) = (TestTarget::accepting(), TestTarget::accepting());
+    let bus = TestBus::start().await;
+    bus.put_rule("orders", &rule_to(&old, &json!({}))).await;
+    bus.post(&format!("{TARGET}/pause"), &json!({})).await;
+    bus.put_rule("orders", &rule_to(&new, &json!({}))).await;
+    let health = bus.get(TARGET).await.json();
+    assert_eq!(health["state"], "paused");
+    publish_many(&bus, 0..1).await;
+    let bus = TestBus::builder().data(bus.drain().await).start().await;
+    until_health(&bus, "its event waits", |health| {
+        health["state"] == "paused" && health["backlogged"] == 1
+    })
+    .await;
+    assert_eq!((old.received().len(), new.received().len()), (0, 0));
+    bus.post(&format!("{TARGET}/resume"), &json!({})).await;
+    new.receives(1).await;
+    assert_eq!(old.received().len(), 0);
+}
+
+#[tokio::test]
 async fn a_target_that_fails_for_long_is_disabled_over_restarts_too() {
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
     let (target, pager) = (TestTarget::replying([404]), TestTarget::accepting());

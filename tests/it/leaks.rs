@@ -1,5 +1,5 @@
-//! Secrets of every kind, in use and in trouble, show nowhere: not in what the bus prints at its most
-//! verbose, not in what it answers, not in its files.
+//! Secrets and API keys of every kind, in use and in trouble, show nowhere: not in what the bus prints
+//! at its most verbose, not in what it answers, not in its files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use eventyard::access::{Access, KeyName, Mode, NewKey, RootKeySource};
 use eventyard::clock::Clock;
 use eventyard::rule::RuleDocument;
 use eventyard::secret::{KeySource, SecretName, SecretText, Secrets};
@@ -23,6 +24,8 @@ const BEARER: &str = "b3arer/tok=n~of&the+shop";
 const HEADER_KEY: &str = "h3ader/k=y~of&the+shop";
 const QUERY_KEY: &str = "qu3ry/k=y of&the+shop\u{e9}";
 const CLIENT_SECRET: &str = "cl1ent/secr=t~of&the+shop";
+/// Of the bus itself, as are the API keys that are made with it.
+const ROOT_KEY: &str = "r00t/key=of~the+shop&and-of-nobody-else";
 const TOKEN: &str = "t0ken/fetch=d~by&the+shop";
 /// Never set: sent where it does not belong.
 const MISPLACED: &str = "m1splaced/secr=t~of&the+shop";
@@ -35,6 +38,8 @@ struct Bus {
     child: Child,
     dir: TempDir,
     url: String,
+    /// What the bus is shown.
+    key: String,
     /// Everything that it has answered.
     answers: Vec<u8>,
 }
@@ -61,6 +66,8 @@ impl Bus {
             .args(["serve", "--listen", "127.0.0.1:0", "--grace", "10s"])
             .args(["--log-level", "trace", "--log-format", "json"])
             .args(["--data-dir", "data", "--rules-dir", "rules"])
+            .args(["--access", "keys"])
+            .env("EVENTYARD_ROOT_KEY", ROOT_KEY)
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(file("stdout"))
@@ -79,6 +86,7 @@ impl Bus {
             child,
             dir,
             url,
+            key: ROOT_KEY.to_owned(),
             answers: Vec::new(),
         }
     }
@@ -89,11 +97,42 @@ impl Bus {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.record(request.bearer_auth(&self.key)).await
+    }
+
+    async fn record(&mut self, request: reqwest::RequestBuilder) -> (u16, Vec<u8>) {
         let answer = send(request).await;
         self.answers
-            .extend_from_slice(format!("\n{path}: {:?}\n", answer.headers).as_bytes());
+            .extend_from_slice(format!("\n{:?}\n", answer.headers).as_bytes());
         self.answers.extend_from_slice(&answer.body);
         (answer.status.as_u16(), answer.body)
+    }
+
+    /// Makes an API key. The answer that gives it out is the one that may.
+    async fn make_key(&self) -> String {
+        let body = json!({"name": "shop", "grants": [{"scope": "manage"}, {"scope": "publish"}]});
+        let request = reqwest::Client::new().post(format!("{}/v1/keys", self.url));
+        let answer = send(request.bearer_auth(ROOT_KEY).json(&body)).await;
+        assert_eq!(answer.status, 201);
+        answer.json()["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Shows a key over HTTP/1.1 and HTTP/2, to what asks by itself and to what a layer guards.
+    async fn show(&mut self, key: &str, expected: u16) {
+        let http2 = reqwest::Client::builder().http2_prior_knowledge();
+        for client in [reqwest::Client::new(), http2.build().unwrap()] {
+            for path in ["/", "/v1/buses/default/events"] {
+                let request = client.post(format!("{}{path}", self.url)).bearer_auth(key);
+                let (status, _) = self.record(request.body("{}")).await;
+                // What was sent is no event: 400 from behind the door.
+                let expected = if expected == 200 { 400 } else { expected };
+                assert_eq!(status, expected);
+            }
+            for path in ["/v1/buses", "/v1/keys", "/metrics"] {
+                let request = client.get(format!("{}{path}", self.url)).bearer_auth(key);
+                assert_eq!(self.record(request).await.0, expected);
+            }
+        }
     }
 
     async fn get(&mut self, path: &str) -> Value {
@@ -121,6 +160,7 @@ impl Bus {
         let output = Command::new(env!("CARGO_BIN_EXE_eventyard"))
             .args(arguments)
             .args(["--url", &self.url])
+            .env("EVENTYARD_API_KEY", &self.key)
             .output()
             .unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
@@ -237,6 +277,26 @@ async fn secrets_show_nowhere() {
     ];
 
     let mut bus = Bus::start().await;
+    bus.show(ROOT_KEY, 200).await;
+    bus.key = bus.make_key().await;
+    let key = bus.key.clone();
+    bus.show(&key, 200).await;
+    let revoked = bus.make_key().await;
+    bus.ask(
+        Method::DELETE,
+        &format!("/v1/keys/{}", &revoked[..16]),
+        None,
+    )
+    .await;
+    // In the wrong place.
+    let (status, _) = bus
+        .ask(Method::DELETE, &format!("/v1/keys/{revoked}"), None)
+        .await;
+    assert_eq!(status, 400);
+    let guess = format!("{}{}", &key[..17], "0a1b2c3d".repeat(8));
+    for refused in [&*revoked, &guess, MISPLACED] {
+        bus.show(refused, 401).await;
+    }
     for (name, value) in &secrets {
         let body = json!({"value": value});
         assert_eq!(bus.put(&format!("/v1/secrets/{name}"), &body).await, 201);
@@ -303,6 +363,7 @@ async fn secrets_show_nowhere() {
         let request = client
             .post(format!("{}{path}", bus.url))
             .header("content-type", "application/cloudevents+json")
+            .bearer_auth(&bus.key)
             .body(event.to_string());
         assert_eq!(send(request).await.status, 202);
     }
@@ -358,6 +419,7 @@ async fn secrets_show_nowhere() {
     }
     for path in [
         "/v1/secrets",
+        "/v1/keys",
         "/v1/buses",
         "/v1/buses/default",
         "/v1/buses/default/dead-letters/groups",
@@ -371,6 +433,7 @@ async fn secrets_show_nowhere() {
     ] {
         bus.get(path).await;
     }
+    bus.run(&["key", "list"]);
     bus.run(&["secret", "list"]);
     bus.run(&["rule", "list"]);
     bus.run(&["target", "list"]);
@@ -411,6 +474,8 @@ async fn secrets_show_nowhere() {
     let mut values: Vec<String> = secrets.into_values().collect();
     values.retain(|value| !value.starts_with("-----BEGIN"));
     values.push(TOKEN.to_owned());
+    values.push(ROOT_KEY.to_owned());
+    values.extend([key, revoked, guess].map(|key| key[17..].to_owned()));
     values.push(pair);
     values.push(hmac["whsec_".len()..].to_owned());
     values.push(ed25519["whsk_".len()..].to_owned());
@@ -445,6 +510,28 @@ fn debug_output_shows_no_secret() {
         file: PathBuf::from("secrets.json"),
         key: KeySource::Text(text()),
     };
+    let dir = TempDir::new().unwrap();
+    let access = eventyard::access::Config {
+        mode: Mode::Keys,
+        file: dir.path().join("keys.json"),
+        root_key: Some(RootKeySource::Text(SecretText::new(ROOT_KEY.to_owned()))),
+    };
+    let keys = Access::open(access.clone(), secrets.clone(), Clock::system()).unwrap();
+    let (made, key) = keys
+        .create(NewKey {
+            name: KeyName::new("shop").unwrap(),
+            expires_in: None,
+            grants: Vec::new(),
+        })
+        .unwrap();
+    let caller = keys.admit(Some(key.expose())).unwrap();
+    let root = keys.admit(Some(ROOT_KEY)).unwrap();
+    let shown = format!("{access:?} {keys:?} {made:?} {key:?} {caller:?} {root:?}");
+    for value in [ROOT_KEY, &key.expose()[17..]] {
+        for form in forms(value) {
+            assert!(!holds(shown.as_bytes(), &form), "{shown}");
+        }
+    }
     let rule = json!({"pattern": {"type": ["a"]}, "targets": [{"id": "t", "url": "http://h/",
         "headers": {"x-token": BEARER}, "auth": {"bearer": {"secret": "s"}}}]});
     let rule = RuleDocument::parse(&rule.to_string()).unwrap();

@@ -235,7 +235,7 @@ struct Keys {
 pub struct Access(Arc<Shared>);
 
 struct Shared {
-    is_on: bool,
+    mode: Mode,
     file: PathBuf,
     root: Option<RootKey>,
     secrets: Secrets,
@@ -293,7 +293,7 @@ impl Access {
             );
         }
         Ok(Access(Arc::new(Shared {
-            is_on,
+            mode: config.mode,
             file: config.file,
             root,
             secrets,
@@ -304,10 +304,16 @@ impl Access {
         })))
     }
 
+    /// Whether callers need keys.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.0.mode
+    }
+
     /// Lets a caller in who shows this key, or says why not.
     pub fn admit(&self, shown: Option<&str>) -> Result<Caller, Refused> {
         let shared = &*self.0;
-        if !shared.is_on {
+        if shared.mode != Mode::Keys {
             return Ok(Caller::Anyone);
         }
         let shown = shown.ok_or(Refused::NoKey)?;

@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{Api, Problem};
-use crate::access::{Caller, Scope};
+use super::{Api, Problem, web_page};
+use crate::access::{Caller, Mode, Scope};
 use crate::log::BusName;
 
 /// What a route wants of its caller.
@@ -31,6 +31,9 @@ pub enum Need {
 impl Api {
     /// Who asks.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        if self.access.mode() == Mode::Unsaid {
+            web_page::check(headers)?;
+        }
         self.access.admit(bearer(headers)).map_err(|refused| {
             tracing::debug!(%refused, "a caller is not let in");
             refused.into()

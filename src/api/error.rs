@@ -108,6 +108,16 @@ impl Problem {
         )
     }
 
+    /// 403: a request that a web page may have made, in the browser of somebody on this machine.
+    pub(super) fn web_page(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "web-page",
+            "An open bus is not for web pages",
+            detail,
+        )
+    }
+
     fn insufficient(scope: Scope, detail: String) -> Self {
         let mut problem = Self::new(
             StatusCode::FORBIDDEN,

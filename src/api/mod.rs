@@ -23,6 +23,7 @@ mod secrets;
 mod server;
 mod targets;
 mod transforms;
+mod web_page;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -206,7 +206,7 @@ fn wanted(need: Need) -> Option<&'static str> {
 }
 
 /// The path on the bus `a`. Nothing else that it names exists, so that nothing is changed.
-fn path(pattern: &str) -> String {
+fn path_of(pattern: &str) -> String {
     let path = pattern.replace("{bus}", "a").replace("{sequence}", "1");
     let path = path
         .replace("{key}", "eyk_ffffffffffff")
@@ -252,7 +252,7 @@ async fn every_route_asks_for_what_the_contract_says() {
     for (method, pattern, need) in &contract {
         // `POST /` is for the bus `default`, to which the keys on `a` and `b` do not belong.
         let to_default = pattern == "/";
-        let path = path(pattern);
+        let path = path_of(pattern);
         let case = |who: &str| format!("{method} {path} with {who}");
         let refused = [
             ("no key", None, ""),
@@ -562,6 +562,42 @@ async fn metrics_may_be_open_where_all_else_needs_keys() {
         .await;
     assert_eq!(bus.get("/metrics").await.status, 200);
     assert_eq!(bus.get("/v1/buses").await.status, 401);
+}
+
+#[tokio::test]
+async fn an_open_bus_is_not_for_web_pages() {
+    let ask = async |bus: &TestBus, method: Method, path: &str, name: &str, value: &str| {
+        let request = bus.request(method, path).header(name, value).body("{}");
+        send(request).await
+    };
+    let pages = [
+        ("origin", "http://attacker.example"),
+        ("host", "attacker.example"),
+    ];
+    let open = TestBus::start().await;
+    for (method, path, need) in contract() {
+        for (name, value) in pages {
+            let answer = ask(&open, method.clone(), &path_of(&path), name, value).await;
+            if need == Need::Nothing {
+                assert!(answer.status.is_success(), "{method} {path}");
+                continue;
+            }
+            let problem = answer.problem(403);
+            let detail = problem["detail"].as_str().unwrap();
+            let tells = detail.contains("attacker.example") && detail.contains("`access`");
+            assert!(tells, "{method} {path}: {detail}");
+        }
+    }
+    // Where it was said who may use it, that holds.
+    for mode in [Mode::Off, Mode::Keys] {
+        let bus = TestBus::builder().config(move |config| config.access.mode = mode);
+        let bus = bus.start().await;
+        for (name, value) in pages {
+            let answer = ask(&bus, Method::GET, "/v1/buses", name, value).await;
+            let expected = if mode == Mode::Off { 200 } else { 401 };
+            assert_eq!(answer.status, expected, "{mode:?} {name}");
+        }
+    }
 }
 
 #[tokio::test]

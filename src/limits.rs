@@ -481,6 +481,10 @@ pub const API_KEY_REQUEST_BYTES: usize = 256 * 1024;
 /// Longest life of an API key that is to end.
 pub const API_KEY_LIFE_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
+/// How far an API key's calls may run ahead of an even spread: programs come in bursts, and in any
+/// second at most twice the rate comes in.
+pub const API_KEY_RATE_AHEAD: Duration = Duration::from_secs(1);
+
 /// How exactly the last use of an API key is known.
 pub const API_KEY_USE_STEP: Duration = Duration::from_secs(60);
 

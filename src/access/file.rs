@@ -14,11 +14,14 @@ use std::sync::atomic::AtomicU64;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::grant::{Grant, GrantDocument};
 use super::key::{Hasher, KeyId};
+use super::pace::Pace;
 use super::{AccessError, ApiKey, KeyName, Keys};
 use crate::clock::Timestamp;
+use crate::rule::RateLimit;
 use crate::secret::{self, Sealed, Secrets};
 
 const FORMAT: u32 = 1;
@@ -44,6 +47,8 @@ struct KeptKey {
     expires: Option<Timestamp>,
     revoked: Option<Timestamp>,
     last_used: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<String>,
     grants: Vec<GrantDocument>,
 }
 
@@ -91,6 +96,9 @@ fn key(kept: KeptKey) -> Result<ApiKey, String> {
     let hash = hash.as_slice().try_into();
     let grants = kept.grants.into_iter().map(Grant::new);
     let last_used = kept.last_used.map_or(0, Timestamp::as_millis);
+    let rate = kept.rate_limit.map(|text| text.parse::<RateLimit>());
+    let rate = rate.transpose().map_err(|error| error.to_string())?;
+    let pace = rate.map(|rate| Arc::new(Pace::new(rate, Instant::now())));
     Ok(ApiKey {
         id: kept.id,
         name: kept.name,
@@ -99,6 +107,7 @@ fn key(kept: KeptKey) -> Result<ApiKey, String> {
         expires: kept.expires,
         revoked: kept.revoked,
         last_used: Arc::new(AtomicU64::new(last_used)),
+        pace,
         grants: grants
             .collect::<Result<_, _>>()
             .map_err(|error| format!("a grant: {}: {error}", error.pointer()))?,
@@ -120,6 +129,7 @@ pub(super) fn write(
         expires: key.expires,
         revoked: key.revoked,
         last_used: key.last_used(),
+        rate_limit: key.rate_limit().map(|rate| rate.to_string()),
         grants: key
             .grants
             .iter()

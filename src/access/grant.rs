@@ -67,8 +67,9 @@ pub struct GrantDocument {
     pub pattern: Option<Box<RawValue>>,
 }
 
-/// Absent means everything; a `null`, perhaps from a template that was filled with nothing, does not.
-fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+/// Reads what bounds a key where it is given. Absent means no bound; a `null`, perhaps from a template
+/// that was filled with nothing, does not.
+pub fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)

@@ -7,6 +7,7 @@ mod file;
 mod grant;
 mod key;
 mod name;
+mod pace;
 mod root;
 
 use std::collections::BTreeMap;
@@ -19,18 +20,21 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-pub use self::grant::{Grant, GrantDocument, GrantError, Scope};
+pub use self::grant::{Grant, GrantDocument, GrantError, Scope, not_null};
 pub use self::key::{KeyId, KeyIdError};
 pub use self::name::{KeyName, KeyNameError};
 pub use self::root::RootKeySource;
 
 use self::key::{Hasher, KeyHash};
+use self::pace::Pace;
 use self::root::RootKey;
 use crate::clock::{Clock, Timestamp};
 use crate::event::Event;
 use crate::limits;
 use crate::log::BusName;
+use crate::rule::RateLimit;
 use crate::secret::{SecretText, Secrets, SecretsError};
 
 /// Whether callers need keys, and where these are kept.
@@ -109,6 +113,9 @@ pub enum Refused {
     Expired(KeyName, Timestamp),
     #[error("the API key `{0}` was revoked at {1}")]
     Revoked(KeyName, Timestamp),
+    /// It is known and good, and comes too early by this.
+    #[error("the API key `{0}` is used faster than its rate of {1}")]
+    TooFast(KeyName, RateLimit, Duration),
 }
 
 /// What is known of a key.
@@ -122,6 +129,8 @@ pub struct ApiKey {
     pub revoked: Option<Timestamp>,
     /// Milliseconds since 1970; 0 is never. Shared by all copies.
     last_used: Arc<AtomicU64>,
+    /// How fast it may be used, if that is bounded. Shared by all copies.
+    pace: Option<Arc<Pace>>,
     pub grants: Vec<Grant>,
 }
 
@@ -133,6 +142,12 @@ impl ApiKey {
             0 => None,
             millis => Some(Timestamp::from_millis(millis)),
         }
+    }
+
+    /// So many calls it may make, of which each event is one.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.pace.as_ref().map(|pace| pace.rate)
     }
 
     /// `active`, `expired` or `revoked`
@@ -165,6 +180,8 @@ pub struct NewKey {
     pub name: KeyName,
     /// `None`: never.
     pub expires_in: Option<Duration>,
+    /// `None`: as fast as it likes.
+    pub rate_limit: Option<RateLimit>,
     pub grants: Vec<Grant>,
 }
 
@@ -183,6 +200,16 @@ impl Caller {
         match self {
             Self::Anyone | Self::Root => None,
             Self::Key(key) => Some(&key.grants),
+        }
+    }
+
+    /// Counts the events of a call against the key's rate; the first of them is the call.
+    pub fn brought(&self, events: usize) {
+        if let Self::Key(key) = self
+            && let Some(pace) = &key.pace
+            && events > 1
+        {
+            pace.charge(events as u64 - 1, Instant::now());
         }
     }
 
@@ -331,6 +358,10 @@ impl Access {
         let now = shared.clock.now();
         key.check(now)?;
         self.touch(key, now);
+        if let Some(pace) = &key.pace {
+            let taken = pace.take(Instant::now());
+            taken.map_err(|wait| Refused::TooFast(key.name.clone(), pace.rate, wait))?;
+        }
         Ok(Caller::Key(Arc::clone(key)))
     }
 
@@ -381,6 +412,9 @@ impl Access {
                 expires: new.expires_in.map(|time| now.plus(time)),
                 revoked: None,
                 last_used: Arc::default(),
+                pace: new
+                    .rate_limit
+                    .map(|rate| Arc::new(Pace::new(rate, Instant::now()))),
                 grants: new.grants,
             });
             keys.by_id.insert(id, Arc::clone(&key));
@@ -406,6 +440,7 @@ impl Access {
                 expires: key.expires,
                 revoked: Some(now),
                 last_used: Arc::clone(&key.last_used),
+                pace: key.pace.clone(),
                 grants: key.grants.clone(),
             });
             Ok(Some(key.name.clone()))

@@ -58,6 +58,7 @@ fn new(expires_in: Option<Duration>) -> NewKey {
     NewKey {
         name: KeyName::new("shop").unwrap(),
         expires_in,
+        rate_limit: None,
         grants: vec![Grant::new(document).unwrap()],
     }
 }
@@ -137,6 +138,44 @@ fn keys_end_by_expiry_and_by_revocation_and_are_forgotten_later() {
     assert_eq!(access.all().len(), 1);
     assert_eq!(access.revoke(gone.id), Err(AccessError::NoKey(gone.id)));
     assert_eq!(refused(&access, &gone_text), Refused::Unknown);
+}
+
+#[test]
+fn a_rate_is_kept_and_bounds_its_key_alone() {
+    let place = Place::new();
+    let access = place.open();
+    let slow = NewKey {
+        rate_limit: RateLimit::parse("1/h"),
+        ..new(None)
+    };
+    let (key, text) = access.create(slow).unwrap();
+    let (_, other) = access.create(new(None)).unwrap();
+    let again = place.open();
+    for access in [&access, &again] {
+        assert_eq!(
+            access.get(key.id).unwrap().rate_limit(),
+            RateLimit::parse("1/h")
+        );
+        let caller = access.admit(Some(text.expose())).unwrap();
+        let wait = |access: &Access| match access.admit(Some(text.expose())) {
+            Err(Refused::TooFast(name, _, wait)) => {
+                assert_eq!(name, key.name);
+                wait
+            }
+            other => panic!("{other:?}"),
+        };
+        let one = wait(access);
+        assert!(one < 60 * 60 * Duration::from_secs(1), "{one:?}");
+        caller.brought(1);
+        assert!(wait(access) <= one);
+        caller.brought(3);
+        assert!(wait(access) > 2 * 60 * 60 * Duration::from_secs(1));
+        assert!(access.admit(Some(other.expose())).is_ok());
+    }
+    // What has ended is told before what is too fast.
+    again.revoke(key.id).unwrap();
+    let refused = again.admit(Some(text.expose())).unwrap_err();
+    assert!(matches!(refused, Refused::Revoked(..)), "{refused}");
 }
 
 #[test]

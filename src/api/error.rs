@@ -1,5 +1,7 @@
 //! Turns every error into a status and a problem document (RFC 9457); the only place that does.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -106,6 +108,21 @@ impl Problem {
                 "The API key's pattern does not let in the event {id:?} of the type {kind:?} on the bus `{bus}`; nothing was accepted. Use a key with the scope `publish` for such events, or have one made."
             ),
         )
+    }
+
+    /// 429, with `Retry-After` in whole seconds.
+    fn too_fast(refused: &Refused, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let mut problem = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-fast",
+            "Too many calls",
+            sentence(&format!(
+                "{refused}, where each call and each event of a batch is one; wait {seconds} s, or use a key with a higher rate"
+            )),
+        );
+        problem.0.retry_after_seconds = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
+        problem
     }
 
     /// 403: a request that a web page may have made, in the browser of somebody on this machine.
@@ -279,6 +296,7 @@ impl Problem {
             StatusCode::BAD_REQUEST => "malformed",
             StatusCode::UNAUTHORIZED => "unauthorized",
             StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::TOO_MANY_REQUESTS => "too_fast",
             StatusCode::NOT_FOUND => "unknown_bus",
             StatusCode::REQUEST_TIMEOUT => "slow",
             StatusCode::PAYLOAD_TOO_LARGE => "too_large",
@@ -310,10 +328,11 @@ impl IntoResponse for Problem {
     }
 }
 
-/// 401. No part of what was shown is repeated.
+/// 401, or 429 for a good key. No part of what was shown is repeated.
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let (challenge, remedy) = match &refused {
+            Refused::TooFast(_, _, wait) => return Self::too_fast(&refused, *wait),
             Refused::NoKey => (
                 REALM.to_owned(),
                 "send one, as `Authorization: Bearer eyk_…`",

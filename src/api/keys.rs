@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::extract::{self, Filter};
 use super::{Api, Problem};
-use crate::access::{AccessError, ApiKey, Grant, GrantDocument, KeyId, KeyName, NewKey};
+use crate::access::{self, AccessError, ApiKey, Grant, GrantDocument, KeyId, KeyName, NewKey};
 use crate::limits;
-use crate::rule::parse_duration;
+use crate::rule::{RateLimit, RateLimitError, parse_duration};
 
 /// What may be known of a key.
 #[derive(Debug, Serialize)]
@@ -23,6 +23,8 @@ pub(super) struct Shown {
     /// `active`, `expired` or `revoked`
     state: &'static str,
     grants: Vec<GrantDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<RateLimit>,
     created: String,
     expires: Option<String>,
     revoked: Option<String>,
@@ -45,7 +47,10 @@ pub(super) struct List {
 struct Create {
     name: String,
     grants: Vec<GrantDocument>,
+    #[serde(default, deserialize_with = "access::not_null")]
     expires_in: Option<String>,
+    #[serde(default, deserialize_with = "access::not_null")]
+    rate_limit: Option<String>,
 }
 
 fn id(text: &str) -> Result<KeyId, Problem> {
@@ -145,9 +150,13 @@ fn checked(create: Create) -> Result<NewKey, Problem> {
                 })?,
         ),
     };
+    let rate_limit = create.rate_limit.as_deref().map(str::parse).transpose();
+    let rate_limit = rate_limit
+        .map_err(|error: RateLimitError| wrong("/rate_limit".to_owned(), error.to_string()))?;
     Ok(NewKey {
         name,
         expires_in,
+        rate_limit,
         grants: grants.collect::<Result<_, _>>()?,
     })
 }
@@ -177,6 +186,7 @@ fn shown(api: &Api, key: &ApiKey) -> Shown {
             .iter()
             .map(|one| one.document().clone())
             .collect(),
+        rate_limit: key.rate_limit(),
         created: key.created.to_string(),
         expires: key.expires.map(|at| at.to_string()),
         revoked: key.revoked.map(|at| at.to_string()),

@@ -16,10 +16,11 @@ use crate::rule::Rules;
 const OTHER: &str = "_other";
 
 /// What publishing is refused for, shown from the start: a rule that alerts must see the first one.
-pub(super) const REFUSALS: [&str; 9] = [
+pub(super) const REFUSALS: [&str; 10] = [
     "malformed",
     "unauthorized",
     "forbidden",
+    "too_fast",
     "unknown_bus",
     "slow",
     "too_large",

@@ -111,6 +111,7 @@ where
     let window = api.rules.window(bus).ok_or_else(|| Problem::no_bus(bus))?;
     let body = api.bodies.read(body, limits::BODY_BYTES).await?;
     let events = event::decode(headers, body.bytes.clone())?.events;
+    caller.brought(events.len());
     check_types(&events)?;
     if let Some(event) = events.iter().find(|event| !caller.may_publish(event, bus)) {
         return Err(Problem::forbidden_event(event.id(), event.kind(), bus));

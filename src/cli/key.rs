@@ -29,7 +29,7 @@ enum Command {
 const CREATE_EXAMPLES: &str = "\
 Examples:
   eventyard key create admin --scope manage --scope publish --api-key-file root.key > admin.key
-  eventyard key create shop --scope publish --bus orders --expires-in 90d
+  eventyard key create shop --scope publish --bus orders --expires-in 90d --rate-limit 200/s
   eventyard key create shop --scope publish --pattern shop-events.json
   eventyard key create dashboard --scope read > dashboard.key
 
@@ -53,6 +53,10 @@ struct CreateArgs {
     /// How long it holds, such as 90d. Without it, until it is revoked.
     #[arg(long, value_name = "DURATION")]
     expires_in: Option<String>,
+    /// How many calls it may make, such as 200/s, where each event counts. Without it, as many as
+    /// it likes.
+    #[arg(long, value_name = "RATE")]
+    rate_limit: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
@@ -95,6 +99,7 @@ struct Shown {
     name: String,
     state: String,
     grants: Vec<Grant>,
+    rate_limit: Option<String>,
     expires: Option<String>,
     revoked: Option<String>,
     last_used: Option<String>,
@@ -165,10 +170,13 @@ fn body(args: &CreateArgs) -> Result<Value, Failure> {
     if let Some(expires_in) = &args.expires_in {
         body["expires_in"] = json!(expires_in);
     }
+    if let Some(rate_limit) = &args.rate_limit {
+        body["rate_limit"] = json!(rate_limit);
+    }
     Ok(body)
 }
 
-/// `publish on orders; read on all buses`
+/// `publish on orders; read on all buses; 200/s at most`
 fn grants(shown: &Shown) -> String {
     let grants = shown.grants.iter().map(|grant| {
         let buses = grant.buses.as_ref();
@@ -179,6 +187,8 @@ fn grants(shown: &Shown) -> String {
         };
         format!("{}{what} on {buses}", grant.scope)
     });
+    let rate = shown.rate_limit.iter();
+    let grants = grants.chain(rate.map(|rate| format!("{rate} at most")));
     grants.collect::<Vec<_>>().join("; ")
 }
 

@@ -414,7 +414,7 @@ impl Client {
     }
 
     /// Makes a key: `{"name": …, "grants": [{"scope": …, "buses": […], "pattern": {…}}]}`, and
-    /// `expires_in`.
+    /// `expires_in`, `rate_limit`.
     pub async fn create_api_key(&self, body: &serde_json::Value) -> Result<Json, ClientError> {
         self.send(self.post(&["keys"])?.json(body)).await
     }

@@ -499,6 +499,13 @@ async fn a_key_that_means_nothing_is_refused_with_its_place() {
     .await;
     let forever = json!({"name": "a", "grants": [{"scope": "read"}], "expires_in": "4000d"});
     check(forever, "/expires_in").await;
+    let fast = json!({"name": "a", "grants": [{"scope": "read"}], "rate_limit": "fast"});
+    check(fast, "/rate_limit").await;
+    for bound in ["expires_in", "rate_limit"] {
+        let mut unbound = json!({"name": "a", "grants": [{"scope": "read"}]});
+        unbound[bound] = Value::Null;
+        check(unbound, "none").await;
+    }
     check(
         json!({"name": "a b", "grants": [{"scope": "read"}]}),
         "/name",
@@ -509,6 +516,62 @@ async fn a_key_that_means_nothing_is_refused_with_its_place() {
     check(json!({"name": "a", "grants": empty}), "/grants/0/pattern").await;
     let list = ask(&bus, Method::GET, "/v1/keys", Some(ROOT)).await.json();
     assert_eq!(list["keys"], json!([]));
+}
+
+#[tokio::test]
+async fn a_key_that_is_used_too_fast_is_told_when_to_come_back() {
+    let bus = keyed(clock()).await;
+    let slow = json!({"name": "slow", "grants": [{"scope": "publish"}, {"scope": "read"}], "rate_limit": "1/h"});
+    let publish = async |key: &str, events: usize| {
+        let event = |id| json!({"specversion": "1.0", "id": format!("{key}{id}"), "source": "/s", "type": "x"});
+        let events: Vec<_> = (0..events).map(event).collect();
+        let request = bus
+            .request(Method::POST, "/v1/buses/a/events")
+            .header("content-type", "application/cloudevents-batch+json")
+            .bearer_auth(key)
+            .body(json!(events).to_string());
+        send(request).await
+    };
+    let wait = |answer: &Answer| {
+        let problem = answer.problem(429);
+        let detail = problem["detail"].as_str().unwrap();
+        let wait = answer.header("retry-after");
+        let tells = detail.contains("`slow`") && detail.contains("1/h") && detail.contains(wait);
+        assert!(tells, "{detail}");
+        wait.parse::<u64>().unwrap()
+    };
+    // The less, the longer the test took.
+    let (one, three) = (make(&bus, &slow).await, make(&bus, &slow).await);
+    assert_eq!(publish(&one.1, 1).await.status, 202);
+    let told = wait(&publish(&one.1, 1).await);
+    assert!((3000..=3599).contains(&told), "{told}");
+    assert_eq!(publish(&three.1, 3).await.status, 202);
+    let told = wait(&publish(&three.1, 1).await);
+    assert!((10_000..=10_799).contains(&told), "{told}");
+    // All calls count, and other keys do not.
+    wait(&ask(&bus, Method::GET, "/v1/buses/a", Some(&one.1)).await);
+    assert_eq!(
+        ask(&bus, Method::GET, "/healthz", Some(&one.1))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        publish(&key_with(&bus, json!([{"scope": "publish"}])).await, 1)
+            .await
+            .status,
+        202
+    );
+    let shown = ask(
+        &bus,
+        Method::GET,
+        &format!("/v1/keys/{}", one.0),
+        Some(ROOT),
+    )
+    .await;
+    assert_eq!(shown.json()["rate_limit"], "1/h");
+    let metrics = ask(&bus, Method::GET, "/metrics", Some(ROOT)).await.text();
+    assert!(metrics.contains("eventyard_publish_refused_total{class=\"too_fast\"} 2"));
 }
 
 #[tokio::test]

@@ -98,14 +98,22 @@ async fn the_root_key_makes_keys_that_work_until_they_are_revoked_and_show_nowhe
     };
     let send = ["send", "--type", "shop.order", "--data", "{}"];
     check(&run(None, &send), 1, "", "EVENTYARD_API_KEY");
-    let create = ["key", "create", "shop", "--scope", "publish"];
+    let create = [
+        "key",
+        "create",
+        "shop",
+        "--scope",
+        "publish",
+        "--rate-limit",
+        "1000/s",
+    ];
     check(&run(None, &create), 1, "", "API key");
     let made = run(Some(ROOT), &create);
     check(
         &made,
         0,
         "eyk_",
-        "shop may publish on all buses. Keep the key",
+        "shop may publish on all buses; 1000/s at most. Keep the key",
     );
     let key = text(&made.stdout).trim().to_owned();
     check(&run(Some(&key), &send), 0, "", "");

@@ -521,6 +521,7 @@ fn debug_output_shows_no_secret() {
         .create(NewKey {
             name: KeyName::new("shop").unwrap(),
             expires_in: None,
+            rate_limit: None,
             grants: Vec::new(),
         })
         .unwrap();

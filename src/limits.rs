@@ -496,3 +496,10 @@ pub const API_KEY_SHOWN_AFTER_END: Duration = Duration::from_secs(30 * 24 * 60 *
 
 /// Shortest root key: 32 hex digits have 128 bits.
 pub const ROOT_KEY_CHARS_MIN: usize = 32;
+
+/// Who follow buses at once: each holds a connection, and reads the log once more.
+pub const TAILS: usize = 256;
+
+/// Longest silence towards one who follows a bus: its connection is known to stand, and its cursor
+/// moves on over what it did not want.
+pub const TAIL_SAYS_EVERY: Duration = Duration::from_secs(15);

@@ -21,14 +21,17 @@ mod rules;
 mod scheduled;
 mod secrets;
 mod server;
+mod tail;
 mod targets;
 mod transforms;
 mod web_page;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::delivery::Delivery;
@@ -81,7 +84,9 @@ pub struct Api {
     metrics_are_open: bool,
     metrics: metrics::Metrics,
     bodies: body::Bodies,
-    draining: AtomicBool,
+    draining: CancellationToken,
+    /// Seats of those who follow a bus.
+    tails: Arc<Semaphore>,
 }
 
 /// The running parts that an API stands on.
@@ -124,16 +129,18 @@ impl Api {
             metrics_are_open: config.metrics_are_open,
             metrics,
             bodies: body::Bodies::new(config.body_idle_timeout),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
+            tails: Arc::new(Semaphore::new(limits::TAILS)),
         })
     }
 
-    /// Turns readiness red: the bus is about to stop. What still comes is answered as before.
+    /// Turns readiness red: the bus is about to stop. What still comes is answered as before; who
+    /// follows a bus is sent away.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.cancel();
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining.is_cancelled()
     }
 }

@@ -11,7 +11,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::access::{Need, guard};
 use super::{
     Api, Problem, apply, buses, dead_letters, events, health, keys, patterns, publish, rules,
-    scheduled, secrets, targets, transforms,
+    scheduled, secrets, tail, targets, transforms,
 };
 use crate::access::Scope;
 
@@ -54,6 +54,7 @@ fn table() -> Vec<Route> {
         get(&below(BUS, "/events"), READ, events::browse),
         get(&below(BUS, "/events/{sequence}"), READ, events::one),
         delete(&below(BUS, "/events/{sequence}"), MANAGE, scheduled::cancel),
+        get(&below(BUS, "/tail"), READ, tail::tail),
         get(&below(BUS, "/scheduled"), READ, scheduled::list),
         get(&below(BUS, "/rules"), READ, rules::list),
         get(RULE, READ, rules::one),

@@ -10,9 +10,11 @@ mod diff;
 mod doctor;
 mod event;
 mod exit;
+mod follow;
 mod health;
 mod input;
 mod key;
+mod listen;
 mod man;
 mod output;
 mod quickstart;
@@ -22,6 +24,7 @@ mod scratch;
 mod secret;
 mod send;
 mod serve;
+mod tail;
 mod target;
 
 use std::ffi::OsString;
@@ -36,6 +39,8 @@ Examples:
   eventyard quickstart                       see an event go through the bus
   eventyard serve                            run the bus on 127.0.0.1:8080
   eventyard send --type order.created --data '{\"total\": 120}'
+  eventyard tail
+  eventyard listen --forward-to http://localhost:3000/hooks
   eventyard rule explain rules/default/large-orders.json --event event.json
   eventyard dead-letter list
 
@@ -66,6 +71,8 @@ enum Command {
     Serve(serve::Args),
     Quickstart(quickstart::Args),
     Send(send::Args),
+    Tail(tail::Args),
+    Listen(listen::Args),
     Rule(rule::Args),
     Event(event::Args),
     Target(target::Args),
@@ -112,6 +119,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Config(args) => config::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
+        Command::Tail(args) => one_thread()?.block_on(tail::run(args)),
+        Command::Listen(args) => one_thread()?.block_on(listen::run(args)),
         Command::Send(args) => one_thread()?.block_on(send::run(args)),
         Command::Rule(args) => one_thread()?.block_on(rule::run(args)),
         Command::Event(args) => one_thread()?.block_on(event::run(args)),

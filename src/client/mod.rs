@@ -16,6 +16,7 @@
 
 mod error;
 mod request;
+mod tail;
 mod types;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::event::Event;
 
 pub use error::{ClientError, Problem, ProblemPlace};
 pub use request::{Client, Export};
+pub use tail::{Tail, TailMessage, TailOptions};
 pub use types::{
     Accepted, Applied, AppliedDocument, ApplyOptions, BusConfiguration, Configuration,
     DeadLetterAction, DeadLetterFilter, EventFilter, Json, Page, PatternVerdict, Redriven,

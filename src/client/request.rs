@@ -202,7 +202,7 @@ impl Client {
         Ok(Versioned { document, etag })
     }
 
-    async fn ok(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+    pub(super) async fn ok(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = request
             .send()
             .await

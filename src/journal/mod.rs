@@ -193,6 +193,12 @@ impl Journal {
         self.0.shared.progress.end()
     }
 
+    /// The first sequence that is kept; `None` while nothing is.
+    #[must_use]
+    pub fn first_sequence(&self) -> Option<Sequence> {
+        self.0.shared.table.first_sequence()
+    }
+
     /// All segments, the oldest first. An empty one that is only made ready is not among them.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {

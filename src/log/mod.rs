@@ -255,6 +255,12 @@ impl Log {
         self.shared.journal.durable_through()
     }
 
+    /// The first sequence that is kept; `None` while nothing is.
+    #[must_use]
+    pub fn first_sequence(&self) -> Option<Sequence> {
+        self.shared.journal.first_sequence()
+    }
+
     /// A page of a bus's events.
     ///
     /// # Errors

@@ -51,6 +51,11 @@ pub(crate) struct Bus {
 impl Bus {
     /// Starts it. `receiver` is an address that its log may name and that is not its own.
     pub(crate) fn spawn(place: &Place, receiver: SocketAddr) -> Bus {
+        Bus::spawn_at(place, receiver, "127.0.0.1:0")
+    }
+
+    /// The same, at an address of the caller's.
+    pub(crate) fn spawn_at(place: &Place, receiver: SocketAddr, listen: &str) -> Bus {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventyard"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("EVENTYARD_") {
@@ -59,7 +64,7 @@ impl Bus {
         }
         let mut child = command
             .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--grace", "10s"])
+            .args(["--listen", listen, "--grace", "10s"])
             // Small segments: the journal moves on to the next one, and trims, many times.
             .args(["--segment-bytes", "1MiB"])
             .arg("--data-dir")

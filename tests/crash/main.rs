@@ -29,6 +29,7 @@ mod damage;
 mod events;
 mod ledger;
 mod life;
+mod listen;
 mod load;
 mod memory;
 mod order;

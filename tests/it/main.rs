@@ -35,6 +35,7 @@ mod scheduled;
 mod schedules;
 mod secrets;
 mod standings;
+mod tail;
 mod tls;
 mod transforms;
 mod validation;

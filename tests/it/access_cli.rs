@@ -25,10 +25,16 @@ struct Bus {
     url: String,
 }
 
-impl Drop for Bus {
-    fn drop(&mut self) {
+impl Bus {
+    fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -165,6 +171,41 @@ async fn the_root_key_makes_keys_that_work_until_they_are_revoked_and_show_nowhe
     }
     let data = std::fs::read_to_string(dir.path().join("data/keys.json")).unwrap();
     assert!(!data.contains(&key[17..]) && data.contains(&key[..16]));
+}
+
+/// What was answered is on disk: no kill brings a revoked key back or loses a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_their_end_survive_kills() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |bus: &Bus, key: &str, args: &[&str]| {
+        let mut command = eventyard(args);
+        command.env("EVENTYARD_URL", &bus.url);
+        command.env("EVENTYARD_API_KEY", key);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let mut bus = serve(dir.path()).await;
+    let mut revoked: Option<String> = None;
+    for round in 0..3 {
+        let made = run(&bus, ROOT, &["key", "create", "k", "--scope", "read"]);
+        bus.kill();
+        check(&made, 0, "eyk_", "");
+        let key = text(&made.stdout).trim().to_owned();
+        bus = serve(dir.path()).await;
+        check(&run(&bus, &key, &["rule", "list"]), 0, "", "");
+        if let Some(revoked) = &revoked {
+            check(&run(&bus, revoked, &["rule", "list"]), 1, "", "revoked");
+        }
+        let end = run(&bus, ROOT, &["key", "revoke", &key[..16]]);
+        bus.kill();
+        check(&end, 0, &key[..16], "");
+        bus = serve(dir.path()).await;
+        let late = run(&bus, &key, &["rule", "list"]);
+        check(&late, 1, "", "revoked");
+        revoked = Some(key);
+        let list = run(&bus, ROOT, &["key", "list", "--output", "json"]);
+        let keys = text(&list.stdout).matches(r#""state":"revoked""#).count();
+        assert_eq!(keys, round + 1, "{}", text(&list.stdout));
+    }
 }
 
 #[test]

@@ -337,8 +337,20 @@ impl Access {
         self.0.mode
     }
 
-    /// Lets a caller in who shows this key, or says why not.
+    /// Lets a caller in who shows this key, or says why not. Each time is a call of the key's rate.
     pub fn admit(&self, shown: Option<&str>) -> Result<Caller, Refused> {
+        let caller = self.recognise(shown)?;
+        if let Caller::Key(key) = &caller
+            && let Some(pace) = &key.pace
+        {
+            let taken = pace.take(Instant::now());
+            taken.map_err(|wait| Refused::TooFast(key.name.clone(), pace.rate, wait))?;
+        }
+        Ok(caller)
+    }
+
+    /// Whose key this is, if it holds. For calls that last, which ask whether it still does.
+    pub fn recognise(&self, shown: Option<&str>) -> Result<Caller, Refused> {
         let shared = &*self.0;
         if shared.mode != Mode::Keys {
             return Ok(Caller::Anyone);
@@ -358,10 +370,6 @@ impl Access {
         let now = shared.clock.now();
         key.check(now)?;
         self.touch(key, now);
-        if let Some(pace) = &key.pace {
-            let taken = pace.take(Instant::now());
-            taken.map_err(|wait| Refused::TooFast(key.name.clone(), pace.rate, wait))?;
-        }
         Ok(Caller::Key(Arc::clone(key)))
     }
 

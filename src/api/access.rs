@@ -39,6 +39,12 @@ impl Api {
             refused.into()
         })
     }
+
+    /// Whether a caller who was let in would be still, on this bus.
+    pub(super) fn may_go_on(&self, headers: &HeaderMap, scope: Scope, bus: &BusName) -> bool {
+        let caller = self.access.recognise(bearer(headers));
+        caller.is_ok_and(|caller| caller.may(scope, bus))
+    }
 }
 
 /// The key that a request shows (RFC 6750, section 2.1). Two headers are none: a proxy might have

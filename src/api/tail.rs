@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::events::{self, ShownEvent};
 use super::extract::{Filter, Place};
-use super::{Api, Problem, access};
+use super::{Api, Problem};
 use crate::access::Scope;
 use crate::limits;
 use crate::log::{BusName, LoggedEvent, Sequence};
@@ -186,9 +186,8 @@ impl Reader {
 
     /// Whether there is the bus still, and the key still opens it.
     fn may_go_on(&self) -> bool {
-        let caller = self.api.admit(&self.headers);
-        let may = caller.and_then(|caller| access::check(&caller, Scope::Read, &self.bus));
-        may.is_ok() && events::known_bus(&self.api, &self.bus).is_ok()
+        let may = self.api.may_go_on(&self.headers, Scope::Read, &self.bus);
+        may && events::known_bus(&self.api, &self.bus).is_ok()
     }
 
     /// Says so when what comes next is not in the log any more.

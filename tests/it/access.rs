@@ -692,6 +692,32 @@ async fn an_address_that_others_reach_needs_keys_or_an_explicit_off() {
 }
 
 #[tokio::test]
+async fn a_tail_is_one_call_of_its_key_s_rate() {
+    let bus = keyed(clock()).await;
+    let grants = json!([{"scope": "read", "buses": ["a"]}]);
+    let slow = json!({"name": "reader", "grants": grants, "rate_limit": "1/h"});
+    let (_, key) = make(&bus, &slow).await;
+    let request = bus.request(Method::GET, "/v1/buses/a/tail");
+    let mut answer = request.bearer_auth(&key).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let again = ask(&bus, Method::GET, "/v1/buses/a", Some(&key)).await;
+    again.problem(429);
+    let mut read = String::new();
+    for id in ["first", "second", "third"] {
+        let event = json!({"specversion": "1.0", "id": id, "source": "/s", "type": "x"});
+        let request = bus.request(Method::POST, "/v1/buses/a/events");
+        let request = request.header("content-type", "application/cloudevents+json");
+        let published = send(request.bearer_auth(ROOT).body(event.to_string())).await;
+        assert_eq!(published.status, 202);
+        while !read.contains(id) {
+            let part = tokio::time::timeout(crate::harness::PATIENCE, answer.chunk()).await;
+            let part = part.expect("the event comes").unwrap();
+            read += &String::from_utf8_lossy(&part.expect("it goes on"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_tail_ends_when_its_key_is_revoked() {
     let bus = keyed(clock()).await;
     let grants = json!([{"scope": "read", "buses": ["a"]}]);

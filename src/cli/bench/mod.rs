@@ -6,6 +6,7 @@
 
 mod backlog;
 mod deliver;
+mod hostile;
 mod http;
 mod load;
 mod machine;
@@ -45,7 +46,7 @@ pub(super) use peer::{PeerArgs, run as run_peer};
 
 const EXAMPLES: &str = "\
 Examples:
-  eventyard bench                                  everything; about a quarter of an hour
+  eventyard bench                                  everything; about twenty minutes
   eventyard bench publish --seconds 10
   eventyard bench publish --batch 100 --output json
   eventyard bench backlog --events 100000 --no-drain
@@ -53,6 +54,8 @@ Examples:
   eventyard bench match --events 100000
   eventyard bench deliver --other-rules 100000
   eventyard bench targets
+  eventyard bench hostile                          about three minutes
+  eventyard bench hostile --manner gzip-bomb --manner resets --rounds 5
 
 What is compared:
   publish   publishing, against a handler that reads the request and does nothing
@@ -60,9 +63,13 @@ What is compared:
   backlog   a healthy target while --events deliveries wait for a dead one, against without
   recover   start-up with --events events kept: after a stop, after a kill, without the view
   targets   what signatures, transforms, fan-out, a rate limit and a target that hangs cost
+  hostile   a healthy target beside one that misbehaves, in each manner, against one that does not
   match     matching in one process, up to --events rules, against reading the events as JSON
 
 The bench fails when an event is lost, refused or delivered to the wrong place.";
+
+const WARM_UP: Duration = Duration::from_secs(2);
+const MEASURE: Duration = Duration::from_secs(5);
 
 /// Measure the bus on this machine, beside the same work without it.
 #[derive(Debug, clap::Args)]
@@ -80,12 +87,12 @@ pub(crate) struct Args {
     /// Events of one publish request; without it `all` measures 1 and 100, `publish` 1.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     batch: Option<u16>,
-    /// Seconds of each measured round.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    seconds: u64,
-    /// Seconds before each round that do not count.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
-    warm_up: u64,
+    /// Seconds of each measured round; without it 5, in `hostile` 1.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: Option<u64>,
+    /// Seconds before each round that do not count; without it 2, in `hostile` a half.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(0..=600))]
+    warm_up: Option<u64>,
     /// Rounds of each side.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
@@ -93,7 +100,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     events: u64,
     /// Events a second of the paced rounds; without it half of what the forwarder reaches in
-    /// `deliver`, 1000 in `backlog`, 500 in `targets`.
+    /// `deliver`, 1000 in `backlog`, 500 in `targets` and `hostile`.
     #[arg(long)]
     rate: Option<f64>,
     /// In `deliver` at full speed, publishers stop when this many events have not arrived yet.
@@ -109,6 +116,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     other_rules: u32,
     #[command(flatten)]
+    hostile: hostile::Args,
+    #[command(flatten)]
     matching: matching::Args,
     #[command(flatten)]
     output: OutputArgs,
@@ -121,6 +130,7 @@ enum Mode {
     Backlog,
     Recover,
     Targets,
+    Hostile,
     Match,
     All,
 }
@@ -146,6 +156,10 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     };
     bench.write_other_rules()?;
     let results = bench.measure()?;
+    let hostile = match bench.args.mode {
+        Mode::Hostile | Mode::All => Some(hostile::measure(&bench)?),
+        _ => None,
+    };
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         optimized: !cfg!(debug_assertions),
@@ -153,6 +167,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         connections: bench.connections(),
         event_bytes: bench.args.event_bytes as usize,
         results,
+        hostile,
     };
     drop(bench);
     match output {
@@ -231,13 +246,18 @@ impl Bench {
             addr: server.addr,
             request: self.request(server, kind, batch),
             connections: self.connections(),
-            until: Until::Time {
-                warm_up: Duration::from_secs(self.args.warm_up),
-                measure: Duration::from_secs(self.args.seconds),
-            },
+            until: self.until(WARM_UP, MEASURE),
             rate: None,
             ahead: None,
             numbers: Arc::clone(numbers),
+        }
+    }
+
+    /// The configured times of a round, or else these.
+    fn until(&self, warm_up: Duration, measure: Duration) -> Until {
+        Until::Time {
+            warm_up: self.args.warm_up.map_or(warm_up, Duration::from_secs),
+            measure: self.args.seconds.map_or(measure, Duration::from_secs),
         }
     }
 

@@ -126,6 +126,15 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Starts on a free port of the loopback, or on `addr`.
     pub(super) fn start(addr: Option<SocketAddr>) -> Result<Receiver, Failure> {
+        Receiver::start_with(addr, ANSWER)
+    }
+
+    /// One that ends each connection after one request, on a free port.
+    pub(super) fn closing() -> Result<Receiver, Failure> {
+        Receiver::start_with(None, LAST_ANSWER)
+    }
+
+    fn start_with(addr: Option<SocketAddr>, answer: &'static [u8]) -> Result<Receiver, Failure> {
         let addr = addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         let failed = |error| Failure::failed(format!("the bench's receiver: {error}"));
         let listener = std::net::TcpListener::bind(addr).map_err(failed)?;
@@ -143,7 +152,7 @@ impl Receiver {
                     return;
                 };
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream, Arc::clone(&shared)));
+                    tokio::spawn(serve(stream, answer, Arc::clone(&shared)));
                 }
             });
         });
@@ -151,11 +160,14 @@ impl Receiver {
     }
 }
 
-async fn serve(mut stream: TcpStream, deliveries: Arc<Deliveries>) {
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const LAST_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+async fn serve(mut stream: TcpStream, answer: &'static [u8], deliveries: Arc<Deliveries>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = BytesMut::with_capacity(8 * 1024);
     loop {
-        match answer_one(&mut stream, &mut buffer, &deliveries).await {
+        match answer_one(&mut stream, &mut buffer, answer, &deliveries).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(_) => {
@@ -170,6 +182,7 @@ async fn serve(mut stream: TcpStream, deliveries: Arc<Deliveries>) {
 async fn answer_one(
     stream: &mut TcpStream,
     buffer: &mut BytesMut,
+    answer: &[u8],
     deliveries: &Deliveries,
 ) -> std::io::Result<bool> {
     let Some(head_bytes) = http::read_head(stream, buffer).await? else {
@@ -179,10 +192,8 @@ async fn answer_one(
     let body_bytes = http::content_length(&head)?;
     http::skip_body(stream, buffer, body_bytes).await?;
     deliveries.arrived(&head);
-    stream
-        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-        .await?;
-    Ok(true)
+    stream.write_all(answer).await?;
+    Ok(answer == ANSWER)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::hostile;
 use super::machine::Machine;
 use crate::cli::output::{BOLD, DIM, GREEN, YELLOW, line, paint};
 
@@ -16,6 +17,9 @@ pub(super) struct Report {
     pub(super) connections: usize,
     pub(super) event_bytes: usize,
     pub(super) results: Vec<Section>,
+    /// A healthy target beside each hostile one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hostile: Option<hostile::Findings>,
 }
 
 /// One comparison or measurement.
@@ -146,6 +150,9 @@ impl Report {
         for section in &self.results {
             section.print();
         }
+        if let Some(findings) = &self.hostile {
+            findings.print();
+        }
     }
 }
 
@@ -212,7 +219,7 @@ pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Three digits that matter.
-fn round(value: f64) -> String {
+pub(super) fn round(value: f64) -> String {
     match value {
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),

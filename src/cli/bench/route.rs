@@ -15,25 +15,52 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Events of one type, and the receiver that they are for.
 pub(super) struct Route {
-    kind: &'static str,
+    kind: String,
     pub(super) receiver: Receiver,
     numbers: Arc<AtomicU64>,
     /// Events accepted since the start.
     accepted: u64,
+    /// Of a round, where the command line says nothing.
+    warm_up: Duration,
+    measure: Duration,
 }
 
 impl Route {
-    pub(super) fn new(kind: &'static str) -> Result<Route, Failure> {
-        Ok(Route {
-            kind,
-            receiver: Receiver::start(None)?,
-            numbers: Arc::new(AtomicU64::new(1)),
-            accepted: 0,
-        })
+    pub(super) fn new(kind: &str) -> Result<Route, Failure> {
+        Ok(Route::to(Receiver::start(None)?, kind))
     }
 
-    pub(super) fn kind(&self) -> &'static str {
-        self.kind
+    pub(super) fn to(receiver: Receiver, kind: &str) -> Route {
+        Route {
+            kind: kind.to_owned(),
+            receiver,
+            numbers: Arc::new(AtomicU64::new(1)),
+            accepted: 0,
+            warm_up: super::WARM_UP,
+            measure: super::MEASURE,
+        }
+    }
+
+    pub(super) fn in_rounds_of(self, warm_up: Duration, measure: Duration) -> Route {
+        Route {
+            warm_up,
+            measure,
+            ..self
+        }
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The name of the rule for its events.
+    pub(super) fn rule(&self) -> String {
+        self.kind.replace('.', "-")
+    }
+
+    /// Events of another type from here on, to the same receiver.
+    pub(super) fn turn_to(&mut self, kind: String) {
+        self.kind = kind;
     }
 
     pub(super) fn url(&self) -> String {
@@ -54,8 +81,9 @@ impl Route {
         let deliveries = &self.receiver.deliveries;
         let load = Load {
             rate,
+            until: bench.until(self.warm_up, self.measure),
             ahead: (rate.is_none() && ahead > 0).then(|| (ahead, Arc::clone(deliveries))),
-            ..bench.load(server, self.kind, 1, &self.numbers)
+            ..bench.load(server, &self.kind, 1, &self.numbers)
         };
         let arrived = || deliveries.count() + deliveries.repeats();
         let before = arrived();

@@ -26,6 +26,14 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 impl Server {
     /// Starts a bus on `data_dir`.
     pub(super) fn bus(data_dir: &Path) -> Result<Server, Failure> {
+        Server::bus_by(data_dir, Command::new)
+    }
+
+    /// The same; `command` makes the command that runs the program in the same process.
+    pub(super) fn bus_by(
+        data_dir: &Path,
+        command: impl FnOnce(PathBuf) -> Command,
+    ) -> Result<Server, Failure> {
         let data_dir = absolute(data_dir)?;
         let addr = free_address()?;
         let args = [
@@ -34,7 +42,7 @@ impl Server {
             format!("--data-dir={}", data_dir.display()),
             "--log-level=warn".to_owned(),
         ];
-        Server::start(&args, addr, &data_dir.with_extension("log"))
+        Server::start(command, &args, addr, &data_dir.with_extension("log"))
     }
 
     /// Starts one of the peers; `args` as [`super::peer::PeerArgs`] reads them.
@@ -42,10 +50,20 @@ impl Server {
         let addr = free_address()?;
         let mut all = vec!["bench-peer".to_owned(), format!("--listen={addr}")];
         all.extend(args.iter().map(|&arg| arg.to_owned()));
-        Server::start(&all, addr, &absolute(scratch)?.join("peer.log"))
+        Server::start(
+            Command::new,
+            &all,
+            addr,
+            &absolute(scratch)?.join("peer.log"),
+        )
     }
 
-    fn start(args: &[String], addr: SocketAddr, log: &Path) -> Result<Server, Failure> {
+    fn start(
+        command: impl FnOnce(PathBuf) -> Command,
+        args: &[String],
+        addr: SocketAddr,
+        log: &Path,
+    ) -> Result<Server, Failure> {
         let failed = |error: std::io::Error| {
             Failure::failed(format!("the server under measurement: {error}"))
         };
@@ -53,7 +71,7 @@ impl Server {
         let folder = log.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(failed)?;
         let lines = std::fs::File::create(log).map_err(failed)?;
-        let mut command = Command::new(program);
+        let mut command = command(program);
         command
             .args(args)
             // Neither the caller's rules and settings nor its terminal are part of the measurement.
@@ -92,9 +110,23 @@ impl Server {
 
     /// Resident memory now, in bytes; `None` where there is no `/proc`.
     pub(super) fn resident_bytes(&self) -> Option<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory since the start, or since [`Server::forget_peak`]; in bytes.
+    pub(super) fn peak_bytes(&self) -> Option<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Where the system does not let us, the peak stays that since the start.
+    pub(super) fn forget_peak(&self) {
+        let _ = std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
+    }
+
+    fn memory(&self, field: &str) -> Option<u64> {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let line = status.lines().find(|line| line.starts_with(field))?;
         let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
         Some(kib * 1024)
     }

@@ -39,12 +39,11 @@ fn finish(server: Server, data_dir: &Path) -> Result<(), Failure> {
 }
 
 /// Puts a rule for the route's events.
-fn put(server: &Server, route: &Route, targets: &[Value]) -> Result<(), Failure> {
+pub(super) fn put(server: &Server, route: &Route, targets: &[Value]) -> Result<(), Failure> {
     let rule = json!({ "pattern": { "type": [route.kind()] }, "targets": targets });
-    let name = route.kind().replace('.', "-");
     ask(server, async |client: Client| {
         client
-            .put_rule("default", &name, &rule.to_string(), None)
+            .put_rule("default", &route.rule(), &rule.to_string(), None)
             .await
     })?;
     Ok(())

@@ -201,7 +201,27 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Names that are resolved at once: each blocks a thread of the runtime's 512 for as long as a name
 /// server is silent, and reads of the log need some too.
-pub const NAME_LOOKUPS: usize = 64;
+pub const NAME_LOOKUPS: usize = 256;
+
+/// Those of them for names that are not known to be quick: a quarter stays for names that are,
+/// however many targets have names that nobody answers for.
+pub const NAME_LOOKUPS_NOT_QUICK: usize = 192;
+
+/// Those of them for names whose last look-up was slow: a new name finds room beside them.
+pub const NAME_LOOKUPS_SLOW: usize = 32;
+
+/// A look-up that takes longer is slow: a name server that is well answers within some tens of
+/// milliseconds, and the first packet that is lost costs five seconds. Where the name's last answer
+/// is known, it is used after this wait.
+pub const NAME_LOOKUP_QUICK: Duration = Duration::from_millis(500);
+
+/// How long the last answer for a name may be used while its name server is silent: longer than most
+/// outages, and short beside the days for which an address is given away anew.
+pub const NAME_ANSWER_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// Names of which is known how they were resolved; some 200 bytes each. Beyond it the half that was
+/// used longest ago is new again.
+pub const NAMES_KNOWN: usize = 16 * 1024;
 
 /// Idle connections kept to one target: as many as it may have used at once. Events come in waves,
 /// and between two a target with fewer would lose connections that the next wave opens again.

@@ -17,6 +17,7 @@ mod in_hand;
 mod inbox;
 mod lane;
 mod measures;
+mod names;
 mod next_step;
 mod notices;
 mod operate;

@@ -1,5 +1,6 @@
 //! A map of bounded size that forgets what was used longest ago.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -21,7 +22,11 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     }
 
     /// What is kept under a key; it counts as used now.
-    pub(super) fn get(&mut self, key: &K) -> Option<&V> {
+    pub(super) fn get<Q>(&mut self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let (used, value) = self.kept.get_mut(key)?;
         *used = Instant::now();
         Some(value)

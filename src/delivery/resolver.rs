@@ -3,17 +3,21 @@
 //! The guard judges inside of connecting, so that there is no second look-up which could be answered
 //! otherwise. The system resolver blocks a thread for as long as a name server is silent, so one
 //! name is asked for once at a time, however many attempts wait for it, and few names at once: the
-//! other blocking threads are the log's.
+//! other blocking threads are the log's. Names that were slow hold up one another and nobody else,
+//! and a name that was found before is not waited for long.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
+use super::names::{Names, Threads};
 use crate::guard::Guard;
 use crate::limits;
 
@@ -30,7 +34,8 @@ struct Inner {
     lookup: Box<Lookup>,
     /// The names that are being asked for.
     asked: Mutex<HashMap<String, watch::Receiver<Option<Answer>>>>,
-    threads: Arc<Semaphore>,
+    names: Names,
+    threads: Threads,
 }
 
 impl Resolver {
@@ -46,7 +51,8 @@ impl Resolver {
             guard,
             lookup: Box::new(lookup),
             asked: Mutex::default(),
-            threads: Arc::new(Semaphore::new(limits::NAME_LOOKUPS)),
+            names: Names::new(),
+            threads: Threads::new(),
         })))
     }
 }
@@ -67,9 +73,21 @@ impl Resolve for Resolver {
 }
 
 impl Inner {
+    /// Looks the name up, or gives its last answer when that takes long.
+    async fn ask(self: &Arc<Self>, name: &str) -> Answer {
+        let mut looked_up = pin!(self.look_up(name));
+        match timeout(limits::NAME_LOOKUP_QUICK, &mut looked_up).await {
+            Ok(answer) => answer,
+            Err(_) => match self.names.last(name, Instant::now()) {
+                Some(addresses) => Ok(addresses),
+                None => looked_up.await,
+            },
+        }
+    }
+
     /// Waits for the look-up that is under way, or starts one. Safe to be dropped at any point: a
     /// look-up that was started goes on to its end, and is still found by the next who asks.
-    async fn ask(self: &Arc<Self>, name: &str) -> Answer {
+    async fn look_up(self: &Arc<Self>, name: &str) -> Answer {
         let under_way = self.asked.lock().get(name).cloned();
         let mut answer = match under_way {
             Some(answer) => answer,
@@ -87,8 +105,7 @@ impl Inner {
     }
 
     async fn start(self: &Arc<Self>, name: &str) -> watch::Receiver<Option<Answer>> {
-        let threads = self.threads.clone();
-        let thread = threads.acquire_owned().await;
+        let room = self.threads.room(self.names.pace(name)).await;
         let mut asked = self.asked.lock();
         if let Some(answer) = asked.get(name) {
             // Somebody else was first meanwhile.
@@ -99,10 +116,14 @@ impl Inner {
         let inner = self.clone();
         let name = name.to_owned();
         tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
             let answer = (inner.lookup)(&name).map_err(Arc::new);
+            let now = Instant::now();
+            let took = now.duration_since(began);
+            inner.names.learn(&name, took, answer.as_ref().ok(), now);
             inner.asked.lock().remove(&name);
+            drop(room);
             tell.send_replace(Some(answer));
-            drop(thread);
         });
         answer
     }
@@ -113,6 +134,9 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Barrier, mpsc};
 
+    use tokio::task::unconstrained;
+
+    use super::super::names::Pace;
     use super::*;
     use crate::guard::{Config, Mode, Network, Refusal};
 
@@ -189,34 +213,109 @@ mod tests {
         assert!(resolver.0.asked.lock().is_empty());
     }
 
-    #[tokio::test]
-    async fn look_ups_take_only_so_many_threads() {
+    /// A resolver for which only `quick.example` is answered, until the sender is gone.
+    fn mostly_silent() -> (Arc<Resolver>, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (release, released) = mpsc::channel::<()>();
         let (released, begun) = (Mutex::new(released), Arc::new(AtomicUsize::new(0)));
         let count = begun.clone();
-        let resolver = Resolver::over(on(), move |_| {
+        let resolver = Resolver::over(on(), move |name| {
+            if name == "quick.example" {
+                return Ok(at(&["8.8.8.8:0"]));
+            }
             count.fetch_add(1, Ordering::SeqCst);
-            // Until the sender is gone.
             let _ = released.lock().recv();
             Err(io::Error::other("silent"))
         });
+        (resolver, release, begun)
+    }
+
+    #[tokio::test]
+    async fn silent_names_take_only_so_many_threads_and_none_of_a_quick_one() {
+        let (resolver, release, begun) = mostly_silent();
+        let found = Ok(at(&["8.8.8.8:0"]));
+        assert_eq!(resolve(&resolver, "quick.example").await, found);
         let names: Vec<String> = (0..limits::NAME_LOOKUPS + 5)
             .map(|index| format!("{index}.example"))
             .collect();
         let mut waiting: Vec<_> = names
             .iter()
-            .map(|name| Box::pin(resolve(&resolver, name)))
+            // Tokio would send this task to the back of the queue in the middle.
+            .map(|name| Box::pin(unconstrained(resolve(&resolver, name))))
             .collect();
         for future in &mut waiting {
             assert!(futures_util::poll!(future).is_pending());
         }
-        assert_eq!(resolver.0.asked.lock().len(), limits::NAME_LOOKUPS);
-        assert_eq!(resolver.0.threads.available_permits(), 0);
+        let under_way = limits::NAME_LOOKUPS_NOT_QUICK;
+        assert_eq!(resolver.0.asked.lock().len(), under_way);
+        for _ in 0..3 {
+            assert_eq!(resolve(&resolver, "quick.example").await, found);
+        }
+        assert_eq!(resolver.0.asked.lock().len(), under_way);
         drop(release);
         for future in waiting {
             assert_eq!(future.await, Err("silent".to_owned()));
         }
         assert_eq!(begun.load(Ordering::SeqCst), names.len());
+        assert_eq!(resolver.0.threads.free(), limits::NAME_LOOKUPS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_was_silent_waits_among_its_like() {
+        let (resolver, release, begun) = mostly_silent();
+        let mut silent = Box::pin(resolve(&resolver, "silent.example"));
+        assert!(futures_util::poll!(&mut silent).is_pending());
+        // Its thread is at it before the time goes on.
+        while begun.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(resolver.0.names.pace("silent.example"), Pace::New);
+        tokio::time::advance(limits::NAME_LOOKUP_QUICK * 2).await;
+        drop(release);
+        assert_eq!(silent.await, Err("silent".to_owned()));
+        assert_eq!(resolver.0.names.pace("silent.example"), Pace::Slow);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_was_found_is_connected_to_while_its_server_is_silent() {
+        let (answer, answers) = mpsc::channel();
+        let answers = Mutex::new(answers);
+        let resolver = Resolver::over(on(), move |_| {
+            answers.lock().recv().map_err(io::Error::other)
+        });
+        let (first, second) = (at(&["8.8.8.8:0"]), at(&["9.9.9.9:0"]));
+        answer.send(first.clone()).unwrap();
+        assert_eq!(resolve(&resolver, "a.example").await, Ok(first.clone()));
+        let mut waiting = Box::pin(resolve(&resolver, "a.example"));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        tokio::time::advance(limits::NAME_LOOKUP_QUICK).await;
+        assert_eq!(waiting.await, Ok(first), "the last answer");
+        // The look-up goes on meanwhile, and what it finds is the answer from then on.
+        answer.send(second.clone()).unwrap();
+        while !resolver.0.asked.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut waiting = Box::pin(resolve(&resolver, "a.example"));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        tokio::time::advance(limits::NAME_LOOKUP_QUICK).await;
+        assert_eq!(waiting.await, Ok(second.clone()));
+        drop(answer);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_answer_is_judged_like_any_other() {
+        let (answer, answers) = mpsc::channel();
+        let answers = Mutex::new(answers);
+        let resolver = Resolver::over(on(), move |_| {
+            answers.lock().recv().map_err(io::Error::other)
+        });
+        let refused = Err(Refusal(Network::Private).to_string());
+        answer.send(at(&["10.0.0.1:0"])).unwrap();
+        assert_eq!(resolve(&resolver, "inner.example").await, refused);
+        let mut waiting = Box::pin(resolve(&resolver, "inner.example"));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        tokio::time::advance(limits::NAME_LOOKUP_QUICK).await;
+        assert_eq!(waiting.await, refused);
+        drop(answer);
     }
 
     #[tokio::test]

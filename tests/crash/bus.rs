@@ -51,12 +51,24 @@ pub(crate) struct Bus {
 impl Bus {
     /// Starts it. `receiver` is an address that its log may name and that is not its own.
     pub(crate) fn spawn(place: &Place, receiver: SocketAddr) -> Bus {
-        Bus::spawn_at(place, receiver, "127.0.0.1:0")
+        let command = Command::new(env!("CARGO_BIN_EXE_eventyard"));
+        Bus::spawn_with(command, place, receiver, "127.0.0.1:0")
     }
 
     /// The same, at an address of the caller's.
     pub(crate) fn spawn_at(place: &Place, receiver: SocketAddr, listen: &str) -> Bus {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eventyard"));
+        let command = Command::new(env!("CARGO_BIN_EXE_eventyard"));
+        Bus::spawn_with(command, place, receiver, listen)
+    }
+
+    /// The same, by a command that runs the binary, in the same process, with the arguments that are
+    /// added.
+    pub(crate) fn spawn_with(
+        mut command: Command,
+        place: &Place,
+        receiver: SocketAddr,
+        listen: &str,
+    ) -> Bus {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("EVENTYARD_") {
                 command.env_remove(name);

@@ -32,10 +32,14 @@ mod life;
 mod listen;
 mod load;
 mod memory;
+mod names;
 mod order;
 mod paused;
 mod receiver;
 mod scheduled;
+/// `eventyard bench hostile` measures with the same targets.
+#[path = "../../src/cli/bench/hostile/target.rs"]
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -8,39 +8,38 @@ mod agreement;
 mod change;
 mod clear;
 mod finish;
+mod handle;
 mod in_order;
+mod open_chunk;
 mod order;
 mod source;
 mod standing;
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, Sleep};
 
 use self::change::Outbox;
+use self::open_chunk::OpenChunk;
 use self::order::Order;
-use super::attempt::{Done, Sender, Wanted};
+use super::attempt::{Done, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
 use super::in_hand::InHand;
-use super::inbox::{Fresh, Inbox, Keep, Offer};
-use super::measures::{BusCounts, Measures};
-use super::notices::Notices;
 use super::pace::{Pace, Wait};
-use super::progress::Progress;
 use super::room::{InFlight, Room};
-use super::standing::{Failing, Standings};
-use super::status::{Counters, LaneStatus, Names};
+use super::standing::Failing;
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::log::{AppendError, Chunk, OrderKey, Record, Sequence, TargetId, TargetMark};
+use crate::log::{OrderKey, Sequence, TargetMark};
 use crate::rule::{Mode, Target};
+
+pub(crate) use self::handle::{Handle, Hub, Settings};
 
 /// Longest sleep towards a moment on the clock: a clock may jump, and a test moves it by hand.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
@@ -49,170 +48,6 @@ const SURVEY_EVERY: Duration = Duration::from_secs(1);
 /// Wait for views that lag behind the lane's records, at first.
 const VIEW_LAG: Duration = Duration::from_millis(2);
 const VIEW_LAG_MAX: Duration = Duration::from_millis(200);
-
-/// What all lanes share.
-pub(crate) struct Hub {
-    pub(crate) sender: Sender,
-    pub(crate) progress: Progress,
-    pub(crate) standings: Standings,
-    pub(crate) notices: Notices,
-    pub(crate) measures: Measures,
-    /// Set once when draining begins: attempts in flight may go on until then.
-    pub(crate) drain_by: OnceLock<Instant>,
-    /// Events up to here may have been routed before the start, and are routed again.
-    pub(crate) repeats_through: Sequence,
-}
-
-/// The side of a lane that others hold.
-pub(crate) struct Handle {
-    pub(crate) key: TargetId,
-    inbox: Inbox,
-    settings: ArcSwap<Settings>,
-    counters: Counters,
-    /// Shared by the lanes of one bus.
-    of_bus: Arc<BusCounts>,
-    /// The newest record written for this lane: views that show it show all of them.
-    last_record: AtomicU64,
-    /// Dead letters that became parked deliveries behind the lane's back.
-    redriven: AtomicU64,
-    /// Some secret was changed.
-    secrets_changed: AtomicBool,
-    /// An operator changed how the target stands.
-    standing_changed: AtomicBool,
-}
-
-/// What a lane is told about its target.
-pub(crate) struct Settings {
-    pub(crate) names: Names,
-    /// `None` once the target was deleted.
-    pub(crate) target: Option<Arc<Target>>,
-}
-
-impl Handle {
-    /// A handle for a target with `backlogged` deliveries in chunks on disk.
-    pub(crate) fn new(
-        key: TargetId,
-        settings: Settings,
-        backlogged: u64,
-        of_bus: Arc<BusCounts>,
-    ) -> Self {
-        Self {
-            key,
-            inbox: Inbox::new(backlogged),
-            settings: ArcSwap::from_pointee(settings),
-            counters: Counters::default(),
-            of_bus,
-            last_record: AtomicU64::new(0),
-            redriven: AtomicU64::new(0),
-            secrets_changed: AtomicBool::new(false),
-            standing_changed: AtomicBool::new(false),
-        }
-    }
-
-    /// Takes a routed delivery; never waits.
-    pub(crate) fn offer(&self, hub: &Hub, fresh: Fresh) -> Result<Offer, AppendError> {
-        self.inbox.offer(fresh, self.keep(hub))
-    }
-
-    /// Replaces the settings; attempts from now on follow them.
-    pub(crate) fn set(&self, settings: Settings) {
-        self.settings.store(Arc::new(settings));
-        self.inbox.wake();
-    }
-
-    pub(crate) fn settings(&self) -> Arc<Settings> {
-        self.settings.load_full()
-    }
-
-    /// So many dead letters were parked anew.
-    pub(crate) fn redriven(&self, deliveries: u64) {
-        self.redriven.fetch_add(deliveries, Ordering::AcqRel);
-        self.inbox.wake();
-    }
-
-    /// A secret was set: what was lacking may be there now.
-    pub(crate) fn secrets_changed(&self) {
-        self.secrets_changed.store(true, Ordering::Release);
-        self.inbox.wake();
-    }
-
-    /// An operator changed how the target stands.
-    pub(crate) fn standing_changed(&self) {
-        self.standing_changed.store(true, Ordering::Release);
-        self.inbox.wake();
-    }
-
-    pub(crate) fn wake(&self) {
-        self.inbox.wake();
-    }
-
-    pub(crate) fn status(&self) -> LaneStatus {
-        let waiting = self.inbox.waiting();
-        let names = self.settings.load().names.clone();
-        let mut status = self.counters.status(self.key, names);
-        status.ready += waiting.ready as u64;
-        status.backlogged = waiting.unloaded + waiting.spilled as u64;
-        status.oldest_pending = match (status.oldest_pending, waiting.oldest) {
-            (Some(disk), Some(memory)) => Some(disk.min(memory)),
-            (disk, memory) => disk.or(memory),
-        };
-        if status.in_flight + status.ready + status.parked + status.backlogged == 0 {
-            // What the last survey saw has been settled since.
-            status.oldest_pending = None;
-        }
-        status
-    }
-
-    /// After a crash deliveries come again that are older than some in chunks on disk. Where order
-    /// is kept no chunk may reach over another, since chunks are read one by one.
-    fn parts<'f>(&self, hub: &Hub, chunk: &'f [Fresh]) -> Result<Vec<&'f [Fresh]>, AppendError> {
-        let mut parts = Vec::with_capacity(1);
-        let mut rest = chunk;
-        let is_ordered = || {
-            let settings = self.settings.load();
-            let target = settings.target.as_ref();
-            target.is_some_and(|target| target.ordering_key.is_some())
-        };
-        while let Some(first) = rest.first()
-            && first.sequence <= hub.repeats_through
-            && is_ordered()
-        {
-            let after = hub.sender.log.backlog(self.key, first.sequence, 1);
-            // A log that cannot be read takes no chunk either: it is offered again.
-            let after = after.map_err(|_| AppendError::Busy)?;
-            let Some(bound) = after.first().and_then(Chunk::first) else {
-                break;
-            };
-            let at = rest.partition_point(|fresh| fresh.sequence < bound);
-            if at == rest.len() {
-                break;
-            }
-            let (part, behind) = rest.split_at(at.max(1));
-            parts.push(part);
-            rest = behind;
-        }
-        if !rest.is_empty() {
-            parts.push(rest);
-        }
-        Ok(parts)
-    }
-
-    /// Writes a chunk: from then on it is settled as far as the checkpoint goes.
-    fn keep<'a>(&'a self, hub: &'a Hub) -> impl Keep + 'a {
-        |chunk: &[Fresh]| {
-            let mut records = Vec::with_capacity(1);
-            for part in self.parts(hub, chunk)? {
-                let part = part.iter().map(|fresh| (fresh.sequence, fresh.key));
-                records.push(Record::chunk(self.key, part.collect()));
-            }
-            let written = hub.sender.log.enqueue(&records)?;
-            self.last_record.fetch_max(written, Ordering::AcqRel);
-            hub.progress
-                .settle_all(chunk.iter().map(|fresh| fresh.sequence));
-            Ok(())
-        }
-    }
-}
 
 /// A delivery in the lane's memory.
 #[derive(Debug, Clone, Copy)]
@@ -235,40 +70,6 @@ enum Kept {
     Chunk(Sequence),
     /// A parked record of its own.
     Parked,
-}
-
-/// A chunk whose deliveries are in memory; it is settled whole, or exchanged for what is left.
-#[derive(Debug, Default)]
-struct OpenChunk {
-    unfinished: usize,
-    /// Those that have ended since it was loaded or exchanged, and when the first of them did.
-    ended: usize,
-    ended_since: Option<Instant>,
-    /// A survey has met it.
-    surveyed: bool,
-    /// What became of those that were not delivered.
-    records: Vec<Record>,
-}
-
-impl OpenChunk {
-    /// One more has ended.
-    fn ended(&mut self, record: Option<Record>, now: Instant) {
-        self.unfinished -= 1;
-        self.ended += 1;
-        self.ended_since.get_or_insert(now);
-        self.records.extend(record);
-    }
-
-    /// Whether it should be exchanged before its end. That writes all that is left of it, so it is
-    /// not worth it for a few deliveries that a crash would repeat; but one that failed is tried
-    /// again only once its own record is written.
-    fn is_stale(&self, now: Instant) -> bool {
-        let many = self.ended * limits::CHUNK_SHARE_ENDED >= self.ended + self.unfinished;
-        let long = self
-            .ended_since
-            .is_some_and(|since| now >= since + limits::CHUNK_EXCHANGED_AFTER);
-        !self.records.is_empty() || self.ended > 0 && many || long
-    }
 }
 
 struct Flight {
@@ -768,45 +569,5 @@ impl Earliest {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chunk_is_written_anew_when_that_says_enough() {
-        let start = Instant::now();
-        let failed = || {
-            Some(Record::BacklogDone {
-                target: TargetId(1),
-                first: 1,
-            })
-        };
-        // Of 512: so many delivered, so many failed, seconds later.
-        for (delivered, failures, seconds, is_stale) in [
-            (0, 0, 100, false),
-            (1, 0, 0, false),
-            (1, 0, 9, false),
-            (1, 0, 10, true),
-            (63, 0, 1, false),
-            (64, 0, 1, true),
-            (0, 1, 0, true),
-        ] {
-            let mut chunk = OpenChunk {
-                unfinished: limits::BACKLOG_CHUNK,
-                ..OpenChunk::default()
-            };
-            for _ in 0..delivered {
-                chunk.ended(None, start);
-            }
-            for _ in 0..failures {
-                chunk.ended(failed(), start);
-            }
-            let now = start + Duration::from_secs(seconds);
-            let case = (delivered, failures, seconds);
-            assert_eq!(chunk.is_stale(now), is_stale, "{case:?}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod explain;
+mod export;
 mod gather;
 mod preview;
 mod suite;
@@ -11,7 +12,7 @@ use super::connect::BusArgs;
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, OutputArgs, line};
 
-/// List, get, apply, delete, test, explain and preview rules.
+/// List, get, apply, export, delete, test, explain and preview rules.
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -24,6 +25,7 @@ enum Command {
     List(ListArgs),
     Get(GetArgs),
     Apply(apply::Args),
+    Export(export::Args),
     Delete(DeleteArgs),
     Test(test::Args),
     Explain(explain::Args),
@@ -82,6 +84,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::List(args) => list(args).await,
         Command::Get(args) => get(args).await,
         Command::Apply(args) => apply::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Delete(args) => delete(args).await,
         Command::Test(args) => test::run(args),
         Command::Explain(args) => explain::run(args),

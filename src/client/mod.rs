@@ -120,9 +120,19 @@ impl Client {
 
 /// Buses and rules.
 impl Client {
-    /// Every bus.
+    /// The first page of buses, which are all of them where there are not many.
     pub async fn buses(&self) -> Result<Page, ClientError> {
-        self.send_page(self.get(&["buses"])?, "buses").await
+        self.buses_after(None).await
+    }
+
+    /// A page of buses, behind the `next` of the page before.
+    pub async fn buses_after(&self, after: Option<&str>) -> Result<Page, ClientError> {
+        let query: Vec<_> = after
+            .map(|after| ("after", after.to_owned()))
+            .into_iter()
+            .collect();
+        self.send_page(self.get_with(&["buses"], &query)?, "buses")
+            .await
     }
 
     /// One bus's document and revision.

@@ -140,12 +140,15 @@ async fn one_bad_document_refuses_the_whole() {
 
 /// Runs `eventyard rule apply`; its exit code, and what it wrote.
 async fn apply(bus: &TestBus, args: &[&str]) -> (i32, String, String) {
+    run(bus, &[&["rule", "apply"], args].concat()).await
+}
+
+async fn run(bus: &TestBus, args: &[&str]) -> (i32, String, String) {
     let url = bus.url("");
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     // The bus runs on this thread: it must go on while the program waits for it.
     let output = tokio::task::spawn_blocking(move || {
         Command::new(env!("CARGO_BIN_EXE_eventyard"))
-            .args(["rule", "apply"])
             .args(args)
             .env("EVENTYARD_URL", url)
             .env("NO_COLOR", "1")
@@ -253,4 +256,51 @@ async fn a_file_that_was_put_with_its_line_ends_is_unchanged() {
     let (code, out, _) = apply(&bus, &[&file, "--if-match", &etag, "--name", "a"]).await;
     assert_eq!(code, 0);
     assert_eq!(out, format!("applied default/a (ETag {etag})\n"));
+}
+
+#[tokio::test]
+async fn what_a_bus_holds_is_written_into_a_folder_and_goes_back_as_it_was() {
+    let bus = TestBus::start().await;
+    let odd = r#"{"pattern": {"data": {"n": [{"numeric": ["=", 1.50]}]}},
+        "targets": [{"id": "t", "url": "http://127.0.0.1:9/"}]}"#;
+    let put = bus
+        .request(reqwest::Method::PUT, "/v1/buses/default/rules/odd")
+        .header("content-type", "application/json")
+        .body(odd);
+    assert!(put.send().await.unwrap().status().is_success());
+    bus.put_rule("plain", &rule("order")).await;
+    let orders = json!({"description": "of orders", "dedup_window": "1h"});
+    assert!(
+        bus.put("/v1/buses/orders", &orders)
+            .await
+            .status
+            .is_success()
+    );
+    for n in 0..150 {
+        let place = format!("/v1/buses/orders/rules/r{n}");
+        assert!(bus.put(&place, &rule("order")).await.status.is_success());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules");
+    let name = path.to_str().unwrap();
+    let (code, out, err) = run(&bus, &["rule", "export", name]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("2 buses and 152 rules"), "{out}");
+    assert!(out.contains("154 files changed"), "{out}");
+    let kept = std::fs::read_to_string(path.join("default/odd.json")).unwrap();
+    assert_eq!(kept.trim_end(), odd);
+    let (code, out, _) = run(&bus, &["rule", "export", name]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("0 files changed"), "{out}");
+    let (code, out, err) = apply(&bus, &[name, "--dry-run", "--prune"]).await;
+    assert_eq!(code, 0, "nothing is to be changed: {out}\n{err}");
+    let other = TestBus::start().await;
+    let (code, _, err) = apply(&other, &[name]).await;
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(
+        names(&other, "orders").await.len(),
+        names(&bus, "orders").await.len()
+    );
+    let (code, _, err) = run(&bus, &["rule", "export", name, "--bus", "none"]).await;
+    assert_eq!(code, 3, "{err}");
 }

@@ -111,6 +111,7 @@ impl Course {
 
     fn round(&mut self, scene: &mut Scene, round: u16) -> Result<(), Failure> {
         let name = self.trouble.name();
+        let before_it = self.requests;
         let before = format!("hostile, round {round}, before {name}");
         let during = format!("hostile, round {round}, beside {name}");
         match self.trouble {
@@ -134,7 +135,7 @@ impl Course {
             }
         }
         self.peak_bytes = self.peak_bytes.max(scene.server.peak_bytes());
-        if self.requests == 0 {
+        if self.requests == before_it {
             return Err(Failure::failed(format!("{name}: nothing was sent to it")));
         }
         Ok(())
@@ -241,7 +242,7 @@ impl<'b> Scene<'b> {
                 client.put_rule("default", &name, &document, None).await
             })?;
         }
-        let event = json!({ "specversion": "1.0", "id": "1", "source": "/bench", "type": kind });
+        let event = json!({ "specversion": "1.0", "id": kind, "source": "/bench", "type": kind });
         ask(&self.server, async |client: Client| {
             client.publish_json("default", event.to_string()).await
         })?;

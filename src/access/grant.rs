@@ -13,7 +13,19 @@ use crate::pattern::{EventPattern, PatternError};
 use crate::rule;
 
 /// One thing that callers do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Events in.
@@ -47,7 +59,8 @@ impl fmt::Display for Scope {
 }
 
 /// A grant as the API and the file of keys write it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Grant)]
 #[serde(deny_unknown_fields)]
 pub struct GrantDocument {
     pub scope: Scope,
@@ -57,6 +70,7 @@ pub struct GrantDocument {
         deserialize_with = "not_null",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = Vec<String>, required = false, min_items = 1)]
     pub buses: Option<BTreeSet<BusName>>,
     /// Which events may be published.
     #[serde(
@@ -64,6 +78,7 @@ pub struct GrantDocument {
         deserialize_with = "not_null",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = Object, required = false)]
     pub pattern: Option<Box<RawValue>>,
 }
 

@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
+use super::openapi::{Bus, Name, Rule};
 use super::{Api, Problem, access, buses, extract, rules};
 use crate::access::{Caller, Scope};
 use crate::limits;
@@ -16,9 +18,11 @@ use crate::log::{BusName, RuleName, Sequence};
 use crate::rule::{Applied, AppliedChange, Folder, RuleError};
 
 /// What there is to be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Configuration)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
+    #[schema(value_type = BTreeMap<String, WantedBus>)]
     buses: BTreeMap<BusName, WantedBus>,
     /// Rules of these buses that are not in `rules` are deleted.
     #[serde(default)]
@@ -28,17 +32,21 @@ struct Wanted {
     dry_run: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ConfigurationOfBus)]
 #[serde(deny_unknown_fields)]
 struct WantedBus {
     /// Without it, a bus that is there stays as it is.
+    #[schema(value_type = Option<Bus>)]
     document: Option<Box<RawValue>>,
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Rule>)]
     rules: BTreeMap<RuleName, Box<RawValue>>,
 }
 
 /// What became of it: one entry a document, buses first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Applied)]
 pub(super) struct Report {
     dry_run: bool,
     /// Whether anything is not as before.
@@ -46,16 +54,20 @@ pub(super) struct Report {
     changes: Vec<Entry>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AppliedDocument)]
 struct Entry {
+    #[schema(value_type = Name)]
     bus: BusName,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Name>)]
     rule: Option<RuleName>,
     change: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<Sequence>,
     /// What was there, of what is replaced or deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     before: Option<Box<RawValue>>,
 }
 

@@ -9,25 +9,30 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::extract::{self, Filter, Page, Place};
+use super::openapi::{Bus, Name};
 use super::{Api, Problem, revision};
 use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, Sequence};
 
 /// A bus in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ListedBus {
+    #[schema(value_type = Name)]
     name: BusName,
     revision: Sequence,
+    #[schema(value_type = Bus)]
     document: Box<RawValue>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BusList {
     buses: Vec<ListedBus>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Name>)]
     next: Option<BusName>,
 }
 

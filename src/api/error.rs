@@ -252,11 +252,26 @@ impl Problem {
     /// 500; the cause goes to the log, not to the caller.
     pub(super) fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed for a reason of our own");
+        Self::failed()
+    }
+
+    /// The answer to a failure that is logged.
+    pub(super) fn failed() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "The bus failed",
             "The reason is in the bus's log; trying again may help.",
+        )
+    }
+
+    /// 415
+    pub(super) fn media_type(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "The media type is not taken",
+            detail,
         )
     }
 
@@ -288,6 +303,15 @@ impl Problem {
     pub(super) fn with(mut self, name: &str, value: Value) -> Self {
         self.0.extensions.insert(name.to_owned(), value);
         self
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// As the answer's body holds it.
+    pub(super) fn to_json(&self) -> Value {
+        serde_json::to_value(&self.0).expect("a problem has string keys only")
     }
 
     /// What `/metrics` counts a refused publish under.
@@ -411,12 +435,7 @@ impl From<DecodeError> for Problem {
                 "Not a valid CloudEvent",
                 message,
             ),
-            ErrorClass::UnsupportedMediaType => Self::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "media-type",
-                "The media type is not taken",
-                message,
-            ),
+            ErrorClass::UnsupportedMediaType => Self::media_type(message),
             ErrorClass::TooLarge { .. } => Self::too_large(message),
         };
         problem.at(pointer)

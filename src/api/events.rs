@@ -6,27 +6,34 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{self, Filter, Place};
+use super::openapi::{CloudEvent, Moment, Name};
 use super::{Api, Problem};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::log::{BusName, EventQuery, LoggedEvent, Sequence};
 
 /// An event with its place in the log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ShownEvent {
     sequence: Sequence,
+    /// When the bus took it.
+    #[schema(value_type = Moment)]
     time: String,
+    #[schema(value_type = Name)]
     bus: BusName,
     /// When it is to be routed, while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Moment>)]
     due: Option<String>,
+    #[schema(value_type = CloudEvent)]
     event: Box<RawValue>,
 }
 
 /// A page of events; `next` is the `after` of the page behind it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventList {
     events: Vec<ShownEvent>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,16 +41,30 @@ pub(super) struct EventList {
 }
 
 /// The query of a browse.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Browse {
+    /// A sequence: the events behind it, oldest first; or the `next` of a page before.
+    #[param(pattern = "^(below-)?[0-9]{1,19}$", example = "17")]
     after: Option<String>,
+    /// How many are wanted; 100 unless it is said.
+    #[param(minimum = 1, maximum = 1000, example = 10)]
     limit: Option<usize>,
+    /// Only of this type.
     #[serde(rename = "type")]
+    #[param(example = "com.example.order.placed")]
     kind: Option<String>,
+    /// Only of this source.
+    #[param(example = "/example/shop")]
     source: Option<String>,
+    /// Only with this id.
+    #[param(example = "order-1")]
     id: Option<String>,
+    /// Only those taken at this moment or later.
+    #[param(format = DateTime, example = "2026-11-22T19:30:00Z")]
     since: Option<String>,
+    /// Only those taken before this moment.
+    #[param(format = DateTime, example = "2026-11-22T19:30:00Z")]
     until: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use super::{Api, Problem};
 use crate::limits;
@@ -85,10 +86,14 @@ fn reason(text: &str) -> &str {
 }
 
 /// Where a list goes on, and how much of it is wanted.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
+    /// How many are wanted; 100 unless it is said.
+    #[param(minimum = 1, maximum = 1000, example = 10)]
     limit: Option<usize>,
+    /// The `next` of the page before.
+    #[param(example = "a")]
     pub(super) after: Option<String>,
 }
 

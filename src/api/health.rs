@@ -7,25 +7,27 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Api, Problem, exposition};
 use crate::limits;
 use crate::log::State as JournalState;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Alive {
     status: &'static str,
     version: &'static str,
 }
 
 /// The state of each part that accepting depends on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
     ready: bool,
     parts: Parts,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReadyParts)]
 struct Parts {
     /// `writable`, `full`, `failed` or `closed`
     journal: &'static str,

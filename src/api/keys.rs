@@ -8,47 +8,66 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::extract::{self, Filter};
+use super::openapi::{Duration, KeyPrefix, Moment};
 use super::{Api, Problem};
 use crate::access::{self, AccessError, ApiKey, Grant, GrantDocument, KeyId, KeyName, NewKey};
 use crate::limits;
 use crate::rule::{RateLimit, RateLimitError, parse_duration};
 
 /// What may be known of a key.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub(super) struct Shown {
+    #[schema(value_type = KeyPrefix)]
     prefix: KeyId,
+    #[schema(value_type = String)]
     name: KeyName,
     /// `active`, `expired` or `revoked`
     state: &'static str,
     grants: Vec<GrantDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     rate_limit: Option<RateLimit>,
+    #[schema(value_type = Moment)]
     created: String,
+    #[schema(value_type = Option<Moment>)]
     expires: Option<String>,
+    #[schema(value_type = Option<Moment>)]
     revoked: Option<String>,
     /// Within a minute.
+    #[schema(value_type = Option<Moment>)]
     last_used: Option<String>,
     /// Only in the answer that made it, and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKeyList)]
 pub(super) struct List {
     keys: Vec<Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<KeyPrefix>)]
     next: Option<KeyId>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewApiKey)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(super) struct Create {
+    #[schema(min_length = 1, max_length = 64)]
     name: String,
+    #[schema(min_items = 1, max_items = 20)]
     grants: Vec<GrantDocument>,
+    /// Ten years at most; without it the key holds until it is revoked.
+    #[schema(value_type = Duration, required = false)]
     #[serde(default, deserialize_with = "access::not_null")]
     expires_in: Option<String>,
+    /// Calls that it may make, such as `200/s`.
+    #[schema(value_type = String, required = false, pattern = "^[0-9]+/(s|m|h)$")]
     #[serde(default, deserialize_with = "access::not_null")]
     rate_limit: Option<String>,
 }

@@ -13,6 +13,7 @@ mod front;
 mod health;
 mod keys;
 mod metrics;
+mod openapi;
 mod patterns;
 mod publish;
 mod revision;
@@ -44,6 +45,7 @@ use crate::secret::Secrets;
 pub use access::Need;
 pub use error::Problem;
 pub use front::serve;
+pub use openapi::description;
 pub use routes::{contract, routes};
 pub use server::bind;
 

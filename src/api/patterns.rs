@@ -7,20 +7,25 @@ use axum::body::Body;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{Api, Problem, extract};
 use crate::limits;
 use crate::pattern::{Document, EventPattern, FieldExplanation};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PatternTest)]
 #[serde(deny_unknown_fields)]
-struct Question {
+pub(super) struct Question {
+    #[schema(value_type = super::openapi::Pattern)]
     pattern: Box<RawValue>,
     /// Any JSON object.
+    #[schema(value_type = Object)]
     event: Box<RawValue>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PatternVerdict)]
 pub(super) struct Verdict {
     matches: bool,
     explanation: Vec<FieldExplanation>,

@@ -10,8 +10,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::access::{Need, guard};
 use super::{
-    Api, Problem, apply, buses, dead_letters, events, health, keys, patterns, publish, rules,
-    scheduled, secrets, tail, targets, transforms,
+    Api, Problem, apply, buses, dead_letters, events, health, keys, openapi, patterns, publish,
+    rules, scheduled, secrets, tail, targets, transforms,
 };
 use crate::access::Scope;
 
@@ -42,6 +42,9 @@ fn table() -> Vec<Route> {
         get("/healthz", Need::Nothing, health::alive),
         get("/readyz", Need::Nothing, health::ready),
         get(METRICS, READ_ALL, health::metrics),
+        get("/openapi.json", READ_ANY, openapi::openapi),
+        // A browser shows no key when it opens a page; what is described is fetched with one.
+        get("/docs", Need::Nothing, openapi::page),
         post("/", Need::Publish, publish::to_default),
         // It is asked without credentials, and tells nothing.
         options("/", Need::Nothing, publish::handshake),

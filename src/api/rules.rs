@@ -9,8 +9,10 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::extract::{self, Filter, Page, Place};
+use super::openapi::{Name, Rule};
 use super::{Api, Problem, buses, revision};
 use crate::access::{Caller, Scope};
 use crate::limits;
@@ -18,18 +20,22 @@ use crate::log::{BusName, RuleName, Sequence};
 use crate::rule::{ReplyTo, RuleDocument};
 
 /// A rule in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ListedRule {
+    #[schema(value_type = Name)]
     name: RuleName,
+    #[schema(value_type = Name)]
     bus: BusName,
     revision: Sequence,
+    #[schema(value_type = Rule)]
     document: Box<RawValue>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RuleList {
     rules: Vec<ListedRule>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Name>)]
     next: Option<RuleName>,
 }
 

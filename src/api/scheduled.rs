@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::events::{self, ShownEvent};
 use super::extract::{self, Filter, Page, Place};
@@ -15,7 +16,7 @@ use crate::event::Event;
 use crate::limits;
 use crate::log::Sequence;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ScheduledList {
     scheduled: Vec<ShownEvent>,
     #[serde(skip_serializing_if = "Option::is_none")]

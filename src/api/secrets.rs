@@ -8,8 +8,10 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{self, Filter};
+use super::openapi::{Moment, Name};
 use super::{Api, Problem};
 use crate::limits;
 use crate::rule::parse_duration;
@@ -24,8 +26,10 @@ const KEEP_OLD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const BODY_BYTES: usize = 6 * limits::SECRET_BYTES + 4 * 1024;
 
 /// What may be known of a secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Secret)]
 pub(super) struct Shown {
+    #[schema(value_type = Name)]
     name: SecretName,
     /// `hmac` or `ed25519` when its newest value is a signing key, else `text`.
     kind: &'static str,
@@ -42,39 +46,50 @@ pub(super) struct Shown {
     value: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecretVersion)]
 struct ShownVersion {
     version: u32,
+    #[schema(value_type = Moment)]
     created: String,
+    #[schema(value_type = Option<Moment>)]
     expires: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecretList)]
 pub(super) struct List {
     secrets: Vec<Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Name>)]
     next: Option<SecretName>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewSecret)]
 #[serde(deny_unknown_fields)]
-struct Put {
+pub(super) struct Put {
+    /// The value; or `generate`.
     value: Option<String>,
     generate: Option<Generate>,
+    /// How long earlier values hold on, `365d` at most; a day unless it is said.
+    #[schema(value_type = Option<super::openapi::Duration>)]
     keep_old: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Generate {
     Hmac,
     Ed25519,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Deletion {
+    /// Also when a rule names it.
     #[serde(default)]
+    #[param(example = false)]
     force: bool,
 }
 

@@ -16,6 +16,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use utoipa::IntoParams;
 
 use super::events::{self, ShownEvent};
 use super::extract::{Filter, Place};
@@ -32,12 +33,14 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The query of a tail.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// An event pattern; all events without it.
+    #[param(example = r#"{"type": [{"prefix": "com.example.order."}]}"#)]
     pattern: Option<String>,
     /// Begin behind this sequence; with the next event without it.
+    #[param(pattern = "^[0-9]{1,19}$", example = "17")]
     after: Option<String>,
 }
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::extract::Place;
+use super::openapi::{Moment, Name};
 use super::{Api, Problem};
 use crate::delivery::{BreakerState, LaneStatus, OperateError};
 use crate::limits;
@@ -14,16 +16,22 @@ use crate::log::{BusName, RuleName, TargetId, TargetName};
 use crate::rule::RateLimit;
 
 /// How a target is doing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TargetHealth)]
 pub(super) struct Health {
+    #[schema(value_type = Name)]
     bus: BusName,
+    #[schema(value_type = Name)]
     rule: RuleName,
+    #[schema(value_type = Name)]
     target: TargetName,
     /// `active`, `paused` or `disabled`
     state: &'static str,
+    #[schema(value_type = Option<Moment>)]
     state_since: Option<String>,
     /// `gone` or `failing`
     disabled_for: Option<&'static str>,
+    #[schema(value_type = Option<Moment>)]
     failing_since: Option<String>,
     breaker: BreakerState,
     throttled_by: Option<&'static str>,
@@ -31,6 +39,7 @@ pub(super) struct Health {
     validation: Option<&'static str>,
     validation_error: Option<String>,
     /// The most requests that it agreed to.
+    #[schema(value_type = Option<String>)]
     allowed_rate: Option<RateLimit>,
     /// Attempts at once that the target is found to bear; null before the first one.
     concurrency: Option<u64>,
@@ -40,6 +49,7 @@ pub(super) struct Health {
     ready: u64,
     parked: u64,
     backlogged: u64,
+    #[schema(value_type = Option<Moment>)]
     oldest_pending: Option<String>,
     delivered: u64,
     dead_lettered: u64,
@@ -79,7 +89,8 @@ pub(super) async fn resume(
 }
 
 /// What came of a test.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TargetTest)]
 pub(super) struct Tested {
     delivered: bool,
     status: Option<u16>,
@@ -87,6 +98,7 @@ pub(super) struct Tested {
     response: Option<String>,
     error: Option<String>,
     took_ms: u64,
+    /// The id of the event that was sent.
     event: String,
 }
 

@@ -10,7 +10,9 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
+use super::openapi::{CloudEvent, Name, Target, Transform};
 use super::{Api, Problem, extract};
 use crate::delivery;
 use crate::event::{self, Event};
@@ -19,20 +21,26 @@ use crate::log::{BusName, DeadLetterReason, RuleName};
 use crate::rule::TargetDocument;
 
 /// `{"transform": …, "event": …}`, or a whole target in the place of the transform.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PreviewRequest)]
 #[serde(deny_unknown_fields)]
-struct Question {
+pub(super) struct Question {
+    #[schema(value_type = Option<Transform>)]
     transform: Option<Box<RawValue>>,
+    #[schema(value_type = Option<Target>)]
     target: Option<Box<RawValue>>,
+    #[schema(value_type = CloudEvent)]
     event: Box<RawValue>,
     /// The names that a template may show.
+    #[schema(value_type = Option<Name>)]
     bus: Option<BusName>,
+    #[schema(value_type = Option<Name>)]
     rule: Option<RuleName>,
 }
 
 /// An event that cannot be sent so.
-#[derive(Debug, Serialize)]
-struct NotSent {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NotSent {
     sent: bool,
     reason: &'static str,
     error: String,

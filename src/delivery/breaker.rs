@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::limits;
 
 /// How a target stands, as its status shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Attempts are made.

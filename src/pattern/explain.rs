@@ -18,7 +18,7 @@ pub struct Explanation {
 }
 
 /// One field of the pattern.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct FieldExplanation {
     /// RFC 6901 pointer of the field inside the pattern, such as `/data/total` or `/$or/0/type`.
     pub pointer: String,

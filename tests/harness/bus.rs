@@ -12,6 +12,8 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::contract;
+
 /// A bus that runs in this process.
 pub(crate) struct TestBus {
     running: Running,
@@ -183,14 +185,19 @@ impl TestBusBuilder {
     }
 }
 
-/// Sends a request that must be answered, however.
+/// Sends a request that must be answered, however; the answer must be one that the API describes.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
-    Answer {
+    let (http, request) = request.build_split();
+    let request = request.unwrap();
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = http.execute(request).await.unwrap();
+    let answer = Answer {
         status: response.status(),
         headers: response.headers().clone(),
         body: response.bytes().await.unwrap().to_vec(),
-    }
+    };
+    contract::check(method.as_str(), &path, &answer);
+    answer
 }
 
 impl Answer {

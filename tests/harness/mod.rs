@@ -1,6 +1,7 @@
 //! What integration tests stand on: a real bus, a recording target, and waiting with a deadline.
 
 mod bus;
+mod contract;
 mod target;
 mod tls;
 

@@ -109,6 +109,8 @@ const WANTED: &str = "
 nothing         GET     /healthz
 nothing         GET     /readyz
 read on all     GET     /metrics
+read on any     GET     /openapi.json
+nothing         GET     /docs
 publish         POST    /
 nothing         OPTIONS /
 read on any     GET     /v1/buses

@@ -23,6 +23,7 @@ mod insight;
 mod leaks;
 mod limits;
 mod metrics;
+mod openapi;
 mod ordering;
 mod pace;
 mod patterns;

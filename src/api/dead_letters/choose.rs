@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::show::parse_id;
 use super::{Key, StatusText, belongs};
 use crate::api::extract::{self, Place};
+use crate::api::openapi::{DeadLetterId, Name, Reason};
 use crate::api::{Api, Problem, events};
 use crate::delivery::dead_letter::{Choice, StatusWanted};
 use crate::limits;
@@ -14,39 +16,77 @@ use crate::log::{DeadLetterReason, RuleName, TargetName};
 use crate::rule::{RateLimit, RateLimitError, Target};
 
 /// Which dead letters are meant: in a query, and as a body's `filter`, which has no pages.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams, ToSchema)]
+#[schema(as = DeadLetterFilter)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct Conditions {
+    /// How many are wanted; 100 unless it is said.
+    #[param(minimum = 1, maximum = 1000, example = 10)]
+    #[schema(ignore)]
     limit: Option<usize>,
+    /// The `next` of the page before.
+    #[param(value_type = Option<DeadLetterId>, example = "17-120044")]
+    #[schema(ignore)]
     after: Option<String>,
+    /// Only of this rule.
+    #[param(value_type = Option<Name>, example = "large-orders")]
+    #[schema(value_type = Option<Name>)]
     rule: Option<String>,
+    /// Only of this target.
+    #[param(value_type = Option<Name>, example = "billing")]
+    #[schema(value_type = Option<Name>)]
     target: Option<String>,
+    /// Only those given up for this reason.
+    #[param(value_type = Option<Reason>, example = "attempts_exhausted")]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
+    /// Only with this last status: `503`, a class such as `5xx`, or `none`.
+    #[param(value_type = Option<String>, pattern = "^([1-9][0-9]{2}|[1-9]xx|none)$", example = "5xx")]
     status: Option<StatusText>,
+    /// Only of events of this type.
     #[serde(rename = "type")]
+    #[param(example = "com.example.order.placed")]
     kind: Option<String>,
+    /// Only those given up at this moment or later.
+    #[param(format = DateTime, example = "2026-11-22T19:30:00Z")]
+    #[schema(format = DateTime)]
     since: Option<String>,
+    /// Only those given up before this moment.
+    #[param(format = DateTime, example = "2026-11-22T19:30:00Z")]
+    #[schema(format = DateTime)]
     until: Option<String>,
 }
 
 /// `{"ids":[…]}`, `{"filter":{…}}` or `{"all":true}`, and what is to be done.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DeadLetterRequest)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Request {
+pub(in crate::api) struct Request {
+    /// Just these.
+    #[schema(value_type = Option<Vec<DeadLetterId>>, max_items = 10000)]
     ids: Option<Vec<String>>,
+    /// `true`: all at this place.
     all: Option<bool>,
+    /// All that fit.
     filter: Option<Conditions>,
+    /// Only count them.
     #[serde(default)]
     dry_run: bool,
+    /// How fast, such as `50/s`: in the background.
+    #[schema(pattern = "^[0-9]+/(s|m|h)$")]
     rate: Option<String>,
+    /// Another target than each one's own.
     to: Option<Destination>,
 }
 
 /// Another target, of a rule of the same bus.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DeadLetterDestination)]
 #[serde(deny_unknown_fields)]
 struct Destination {
+    #[schema(value_type = Name)]
     rule: String,
+    #[schema(value_type = Name)]
     target: String,
 }
 

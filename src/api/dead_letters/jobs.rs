@@ -7,29 +7,36 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::check_place;
 use crate::api::extract::Place;
+use crate::api::openapi::Moment;
 use crate::api::{Api, Problem};
 use crate::delivery::dead_letter::{Job, JobState};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Redrive)]
 pub(in crate::api) struct ShownJob {
     id: String,
+    /// `running`, `done`, `cancelled` or `failed`
     state: &'static str,
     rate: String,
     chosen: u64,
     redriven: u64,
     /// Their target is gone.
     left: u64,
+    #[schema(value_type = Moment)]
     started: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Moment>)]
     ended: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RedriveList)]
 pub(in crate::api) struct JobList {
     redrives: Vec<ShownJob>,
 }

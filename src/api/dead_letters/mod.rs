@@ -13,27 +13,29 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use self::choose::{Chosen, Conditions, Request};
-use self::show::{LetterList, ShownGroups, ShownLetter};
+use self::choose::Chosen;
 use super::extract::{self, Filter, Place};
 use super::{Api, Problem, events};
 use crate::delivery::dead_letter::{self, Walk, Which, Work};
 use crate::limits;
 use crate::log::{DeadLetter, LogError, Sequence, TargetId};
 
+pub(super) use self::choose::{Conditions, Request};
 pub(super) use self::export::export;
-pub(super) use self::jobs::{cancel, job, jobs};
+pub(super) use self::jobs::{JobList, ShownJob, cancel, job, jobs};
+pub(super) use self::show::{LetterList, ShownGroups, ShownLetter};
 
 type Key = (TargetId, Sequence);
 
-#[derive(Debug, Serialize)]
-struct Redriven {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Redriven {
     redriven: usize,
 }
 
-#[derive(Debug, Serialize)]
-struct Purged {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Purged {
     purged: usize,
 }
 
@@ -236,7 +238,7 @@ fn key(letter: &DeadLetter) -> Key {
 }
 
 /// A status as a filter writes it: a number in JSON, a text in a query.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum StatusText {
     Number(u16),

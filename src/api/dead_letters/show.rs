@@ -2,42 +2,58 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{Key, key};
 use crate::api::Api;
+use crate::api::openapi::{CloudEvent, DeadLetterId, Moment, Name, Reason};
 use crate::delivery::dead_letter::{Group, Groups};
 use crate::log::{BusName, DeadLetter, RuleName, Sequence, TargetId, TargetName};
 use crate::rule::Target;
 
 /// A dead letter; with its event when one is asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
 pub(in crate::api) struct ShownLetter {
+    #[schema(value_type = DeadLetterId)]
     id: String,
+    #[schema(value_type = Name)]
     bus: BusName,
+    #[schema(value_type = Name)]
     rule: RuleName,
+    #[schema(value_type = Name)]
     target: TargetName,
     sequence: Sequence,
+    #[schema(value_type = Reason)]
     reason: &'static str,
     attempts: u32,
+    /// Of the first attempt.
+    #[schema(value_type = Moment)]
     since: String,
+    #[schema(value_type = Moment)]
     dead_at: String,
     last_status: Option<u16>,
     last_error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<CloudEvent>)]
     event: Option<Box<RawValue>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetterList)]
 pub(in crate::api) struct LetterList {
     pub(super) dead_letters: Vec<ShownLetter>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DeadLetterId>)]
     pub(super) next: Option<String>,
 }
 
 /// Dead letters, counted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetterGroups)]
 pub(in crate::api) struct ShownGroups {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     dry_run: bool,
     count: u64,
     /// Of these, those that have a target to be delivered to.
@@ -45,28 +61,38 @@ pub(in crate::api) struct ShownGroups {
     groups: Vec<ShownGroup>,
     /// In no group, since there are too many of those.
     #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
     ungrouped: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetterGroup)]
 struct ShownGroup {
+    #[schema(value_type = Name)]
     rule: RuleName,
+    #[schema(value_type = Name)]
     target: TargetName,
     /// The target is there no more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     target_gone: bool,
+    #[schema(value_type = Reason)]
     reason: &'static str,
     /// Such as `5xx`; `none` when the target did not answer.
     status: String,
     count: u64,
+    #[schema(value_type = Moment)]
     oldest: String,
+    #[schema(value_type = Moment)]
     newest: String,
     example: Example,
 }
 
 /// The newest of a group.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeadLetterExample)]
 struct Example {
+    #[schema(value_type = DeadLetterId)]
     id: String,
     sequence: Sequence,
     error: Option<String>,

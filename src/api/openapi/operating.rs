@@ -1,0 +1,45 @@
+//! Health, metrics, and this description.
+
+use serde_json::json;
+
+use super::operation::Operation;
+use crate::api::exposition;
+use crate::api::health::{Alive, Ready};
+
+pub(super) fn operations() -> Vec<Operation> {
+    let text = json!({"type": "string"});
+    let ready = json!({"ready": true, "parts": {"journal": "writable", "view": "current", "draining": false}});
+    vec![
+        Operation::get("/healthz", "alive", "Tells that the bus is alive").answers::<Alive>(
+            200,
+            "The process answers.",
+            json!({"status": "alive", "version": env!("CARGO_PKG_VERSION")}),
+        ),
+        Operation::get("/readyz", "ready", "Tells whether the bus can accept events")
+            .answers::<Ready>(200, "It can.", ready)
+            .refuses(&[503]),
+        Operation::get("/metrics", "metrics", "Shows metrics")
+            .says("In Prometheus' text format.")
+            .answers_as(
+                200,
+                "The metrics.",
+                exposition::MEDIA_TYPE,
+                text.clone(),
+                "# TYPE eventyard_ready gauge\neventyard_ready 1\n".into(),
+            ),
+        Operation::get("/openapi.json", "openapi", "Shows this description").answers_as(
+            200,
+            "An OpenAPI 3.1 document.",
+            "application/json",
+            json!({"type": "object", "required": ["openapi", "info", "paths"]}),
+            json!({"openapi": "3.1.0", "info": {"title": "Eventyard", "version": "0.1.0"}, "paths": {}}),
+        ),
+        Operation::get("/docs", "docs", "Shows this description as a page").answers_as(
+            200,
+            "A page that needs nothing from elsewhere.",
+            "text/html; charset=utf-8",
+            text,
+            "<!doctype html>".into(),
+        ),
+    ]
+}

@@ -40,6 +40,13 @@ impl Api {
         })
     }
 
+    /// Whether who asks would be let in to use this bus in any way, and so may know of it.
+    pub(super) fn may_know_of(&self, headers: &HeaderMap, bus: &BusName) -> bool {
+        let is_page = self.access.mode() == Mode::Unsaid && web_page::check(headers).is_err();
+        let mut scopes = [Scope::Publish, Scope::Read].into_iter();
+        !is_page && scopes.any(|scope| self.may_go_on(headers, scope, bus))
+    }
+
     /// Whether a caller who was let in would be still, on this bus.
     pub(super) fn may_go_on(&self, headers: &HeaderMap, scope: Scope, bus: &BusName) -> bool {
         let caller = self.access.recognise(bearer(headers));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::extract::Place;
-use super::{Api, Problem, access, scheduled};
+use super::{Api, Problem, access, events, scheduled};
 use crate::access::{Caller, Scope};
 use crate::event::{self, Event};
 use crate::limits;
@@ -35,14 +35,28 @@ pub(super) async fn to_default(
     publish(&api, Ok(BusName::default_bus()), &headers, body).await
 }
 
-/// `OPTIONS` of both: a webhook sender asks whether it may deliver here (CloudEvents webhook
-/// specification, section 4).
-pub(super) async fn handshake(headers: HeaderMap) -> (StatusCode, HeaderMap) {
+/// `OPTIONS /`: a webhook sender asks whether it may deliver here (CloudEvents webhook specification,
+/// section 4).
+pub(super) async fn handshake(headers: HeaderMap) -> HeaderMap {
+    event::consent(&headers)
+}
+
+/// `OPTIONS /v1/buses/{bus}/events`: the same, for a bus that is there. It is asked without a key, and
+/// who may not look at the bus is not told whether it is: a sender without a key is refused later.
+pub(super) async fn handshake_of_bus(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<HeaderMap, Problem> {
+    let bus = &place.bus;
+    if api.may_know_of(&headers, bus) {
+        events::known_bus(&api, bus)?;
+    }
     let mut answer = event::consent(&headers);
-    answer
-        .entry(header::ALLOW)
-        .or_insert(HeaderValue::from_static("POST, OPTIONS"));
-    (StatusCode::OK, answer)
+    // What a GET is asked for is the list of events.
+    let allow = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
+    answer.insert(header::ALLOW, allow);
+    Ok(answer)
 }
 
 /// The bus that a `POST` to `path` publishes to; `None` when it is no publishing at all.

@@ -53,7 +53,11 @@ fn table() -> Vec<Route> {
         put(BUS, MANAGE, buses::put),
         delete(BUS, MANAGE, buses::delete),
         post(&below(BUS, "/events"), Need::Publish, publish::to_bus),
-        options(&below(BUS, "/events"), Need::Nothing, publish::handshake),
+        options(
+            &below(BUS, "/events"),
+            Need::Nothing,
+            publish::handshake_of_bus,
+        ),
         get(&below(BUS, "/events"), READ, events::browse),
         get(&below(BUS, "/events/{sequence}"), READ, events::one),
         delete(&below(BUS, "/events/{sequence}"), MANAGE, scheduled::cancel),

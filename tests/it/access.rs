@@ -315,6 +315,30 @@ async fn every_route_asks_for_what_the_contract_says() {
 }
 
 #[tokio::test]
+async fn a_handshake_tells_of_a_bus_only_to_who_may_use_it() {
+    let bus = keyed(clock()).await;
+    let on_a = key_with(&bus, json!([{"scope": "publish", "buses": ["a"]}])).await;
+    let missing = "/v1/buses/missing/events";
+    for (path, key, status) in [
+        (missing, None, 200),
+        (missing, Some(on_a.as_str()), 200),
+        (missing, Some(ROOT), 404),
+        ("/v1/buses/a/events", None, 200),
+        ("/v1/buses/a/events", Some(on_a.as_str()), 200),
+        ("/v1/buses/b/events", Some(ROOT), 200),
+    ] {
+        let mut request = bus.request(Method::OPTIONS, path);
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        let answer = send(request.header("webhook-request-origin", "shop.example.com")).await;
+        assert_eq!(answer.status, status, "{path} {key:?}");
+        let granted = !answer.header("webhook-allowed-origin").is_empty();
+        assert_eq!(granted, status == 200, "{path} {key:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_pattern_says_what_may_be_published() {
     let bus = keyed(clock()).await;
     let key = key_with(

@@ -118,7 +118,7 @@ fn handshake(path: &str, id: &'static str) -> Operation {
         id,
         "Answers a webhook sender that asks whether it may deliver",
     )
-    .says("The CloudEvents webhook handshake.")
+    .says("The CloudEvents webhook handshake. Whether a bus is there is told to those who may publish to it or read it.")
     .header("WebHook-Request-Origin", "Who asks.", "shop.example.com")
     .answers_nothing(200, "It may.")
     .with_header(200, "Allow", "The methods that are taken.")

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Asks a bus everything that its description allows, and much that it does not: no answer may be a
+# failure of the bus's own, or one that the description does not know.
+#
+# Usage: .ci/openapi/run.sh [PATH_OF_THE_EVENTYARD_BINARY] [SECONDS]
+# Needs python3 with venv and curl; installs schemathesis into a folder of its own.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+binary=${1:-${EVENTYARD_BINARY:-}}
+seconds=${2:-120}
+if [[ -z $binary ]]; then
+  cargo build --quiet --manifest-path "$here/../../Cargo.toml"
+  binary=${CARGO_TARGET_DIR:-$here/../../target}/debug/eventyard
+fi
+binary=$(cd "$(dirname "$binary")" && pwd)/$(basename "$binary")
+
+work=$(mktemp -d)
+bus_pid=
+cleanup() {
+  if [[ -n $bus_pid ]]; then
+    kill "$bus_pid" 2> /dev/null || true
+    wait "$bus_pid" 2> /dev/null || true
+  fi
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+python3 -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'schemathesis>=4.32,<5'
+
+port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+bus=http://127.0.0.1:$port
+# Callers need keys, so that it shows when one is let in without.
+EVENTYARD_ROOT_KEY=$(python3 -c 'import secrets; print(secrets.token_hex(32))')
+export EVENTYARD_ROOT_KEY
+mkdir "$work/rules"
+# What a made-up rule may reach: this machine only, where nobody answers.
+elsewhere=0.0.0.0/2,64.0.0.0/3,96.0.0.0/4,112.0.0.0/5,120.0.0.0/6,124.0.0.0/7,126.0.0.0/8,128.0.0.0/1,::/0
+(cd "$work" && exec "$binary" serve --listen "127.0.0.1:$port" --access keys \
+  --targets-deny "$elsewhere" \
+  --data-dir "$work/data" --rules-dir "$work/rules") > "$work/bus.log" 2>&1 &
+bus_pid=$!
+for _ in $(seq 300); do
+  curl --silent --fail --output /dev/null "$bus/readyz" && break
+  kill -0 "$bus_pid" 2> /dev/null || { cat "$work/bus.log"; exit 1; }
+  sleep 0.1
+done
+
+# ask PATH ARGUMENTS...
+ask() {
+  local path=$1
+  shift
+  curl --silent --show-error --fail -H "authorization: Bearer $EVENTYARD_ROOT_KEY" "$bus$path" "$@"
+}
+
+# What the examples name: a rule with a target, events, dead letters.
+ask /v1/buses/default/rules/large-orders --output /dev/null -X PUT \
+  -d '{"pattern": {"source": ["/example/shop"]}, "targets": [{"id": "billing", "url": "http://127.0.0.1:9/", "retry": {"max_attempts": 1}}]}'
+for number in $(seq 20); do
+  ask / --output /dev/null -H 'content-type: application/cloudevents+json' \
+    -d "{\"specversion\": \"1.0\", \"id\": \"$number\", \"source\": \"/example/shop\", \"type\": \"com.example.order.placed\"}"
+done
+for _ in $(seq 300); do
+  ask /v1/buses/default/dead-letters | grep -q '"reason":"attempts_exhausted"' && break
+  sleep 0.1
+done
+
+code=0
+(cd "$work" && timeout $((seconds + 60)) venv/bin/schemathesis --config-file "$here/schemathesis.toml" --no-color \
+  run "$bus/openapi.json" --max-time "$seconds" --no-shrink) || code=$?
+if ! curl --silent --fail --output /dev/null "$bus/readyz"; then
+  echo "the bus is not ready any more"
+  code=1
+fi
+if grep -E ' ERROR |panicked' "$work/bus.log"; then
+  echo "the bus has logged errors"
+  code=1
+fi
+exit "$code"

@@ -2,13 +2,15 @@
 # Asks a bus everything that its description allows, and much that it does not: no answer may be a
 # failure of the bus's own, or one that the description does not know.
 #
-# Usage: .ci/openapi/run.sh [PATH_OF_THE_EVENTYARD_BINARY] [SECONDS]
+# Usage: .ci/openapi/run.sh [PATH_OF_THE_EVENTYARD_BINARY] [SECONDS] [SEED]
+# The seed is the same every time unless another is given: a commit is not refused for luck.
 # Needs python3 with venv and curl; installs schemathesis into a folder of its own.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 binary=${1:-${EVENTYARD_BINARY:-}}
 seconds=${2:-120}
+seed=${3:-20261127}
 if [[ -z $binary ]]; then
   cargo build --quiet --manifest-path "$here/../../Cargo.toml"
   binary=${CARGO_TARGET_DIR:-$here/../../target}/debug/eventyard
@@ -68,7 +70,7 @@ done
 
 code=0
 (cd "$work" && timeout $((seconds + 60)) venv/bin/schemathesis --config-file "$here/schemathesis.toml" --no-color \
-  run "$bus/openapi.json" --max-time "$seconds" --no-shrink) || code=$?
+  run "$bus/openapi.json" --max-time "$seconds" --seed "$seed" --no-shrink) || code=$?
 if ! curl --silent --fail --output /dev/null "$bus/readyz"; then
   echo "the bus is not ready any more"
   code=1

@@ -44,6 +44,8 @@ pub(crate) fn inflict(
         0..=29 => Damage::None,
         30..=44 => scribble_behind(place, random)?,
         45..=64 => cut_unwitnessed(place, ledger, random)?,
+        // Killed before there was a view.
+        65..=76 if !place.view().is_dir() => Damage::None,
         65..=76 => {
             fs::remove_dir_all(place.view())?;
             Damage::ViewDeleted

@@ -18,6 +18,7 @@ use crate::schedule::CancelError;
 use crate::secret::{SecretName, SecretsError};
 
 use super::body::BodyError;
+use super::events::NotShown;
 
 /// How a key is shown (RFC 6750, section 3).
 const REALM: &str = r#"Bearer realm="eventyard""#;
@@ -486,6 +487,12 @@ impl From<LogError> for Problem {
             ),
             LogError::Read(cause) => Self::internal(cause),
         }
+    }
+}
+
+impl From<NotShown> for Problem {
+    fn from(error: NotShown) -> Self {
+        Self::internal(error)
     }
 }
 

@@ -68,6 +68,11 @@ pub(super) struct Browse {
     until: Option<String>,
 }
 
+/// An event whose bytes make no JSON: they are not those that the bus took.
+#[derive(Debug, thiserror::Error)]
+#[error("the event does not read as JSON: {0}")]
+pub(super) struct NotShown(String);
+
 /// Where a listing goes on: upwards from a sequence, or downwards below one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cursor {
@@ -129,14 +134,14 @@ pub(super) fn known_bus(api: &Api, bus: &BusName) -> Result<(), Problem> {
         .ok_or_else(|| Problem::no_bus(bus))
 }
 
-fn show(event: &LoggedEvent) -> Result<ShownEvent, Problem> {
+fn show(event: &LoggedEvent) -> Result<ShownEvent, NotShown> {
     show_waiting(event, None)
 }
 
 pub(super) fn show_waiting(
     event: &LoggedEvent,
     due: Option<Timestamp>,
-) -> Result<ShownEvent, Problem> {
+) -> Result<ShownEvent, NotShown> {
     Ok(ShownEvent {
         due: due.map(|due| due.to_string()),
         sequence: event.sequence,
@@ -147,9 +152,9 @@ pub(super) fn show_waiting(
 }
 
 /// The event in the JSON event format, its data as the bytes sent.
-pub(super) fn raw(event: &Event) -> Result<Box<RawValue>, Problem> {
-    let json = String::from_utf8(event.to_json()).map_err(Problem::internal)?;
-    RawValue::from_string(json).map_err(Problem::internal)
+pub(super) fn raw(event: &Event) -> Result<Box<RawValue>, NotShown> {
+    let json = String::from_utf8(event.to_json()).map_err(|error| NotShown(error.to_string()))?;
+    RawValue::from_string(json).map_err(|error| NotShown(error.to_string()))
 }
 
 impl Browse {

@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::events::{self, ShownEvent};
+use super::events::{self, NotShown, ShownEvent};
 use super::extract::{Filter, Place};
 use super::{Api, Problem};
 use crate::access::Scope;
@@ -137,20 +137,21 @@ impl Reader {
 
     async fn follow(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(gap) = self.gap() {
-                return Some(gap);
-            }
             // Asked before reading: an empty answer then means that there is nothing up to here.
             let durable = self.api.log.durable_through();
-            let read = self.api.log.read_after(self.after, limits::ROUTER_READ);
-            let events = match read.await {
-                Ok(events) => events,
+            let read = self.api.log.read_on(self.after, limits::ROUTER_READ);
+            let run = match read.await {
+                Ok(run) => run,
                 Err(error) => {
                     tracing::warn!(bus = %self.bus, %error, "a tail cannot read the log");
                     return None;
                 }
             };
-            if events.is_empty() {
+            // Who begins at 0 asks for what there is.
+            if let Some(last) = run.gone_through.filter(|_| self.after > 0) {
+                return self.may_go_on().then(|| self.gap(last));
+            }
+            if run.events.is_empty() {
                 self.after = self.after.max(durable);
                 let due = self.said + limits::TAIL_SAYS_EVERY;
                 let more = self.api.log.wait_past(durable);
@@ -160,22 +161,37 @@ impl Reader {
                     return None;
                 }
             } else {
-                let mut part = String::new();
-                for event in &events {
-                    if self.wants(event) {
-                        write_event(event, &mut part);
-                    }
-                }
-                self.after = events.last().map_or(self.after, |last| last.sequence);
+                let part = self.write(&run.events)?;
                 if !part.is_empty() {
                     self.said = Instant::now();
                     return self.may_go_on().then(|| Bytes::from(part));
                 }
+                // Events that are in memory are read without a wait, and others want the thread too.
+                tokio::task::yield_now().await;
             }
             if Instant::now() >= self.said + limits::TAIL_SAYS_EVERY {
                 return self.may_go_on().then(|| self.position());
             }
         }
+    }
+
+    /// What is wanted of these events. An event that cannot be shown ends the answer, behind those
+    /// before it: it must not be missing without a word.
+    fn write(&mut self, events: &[Arc<LoggedEvent>]) -> Option<String> {
+        let mut part = String::new();
+        for event in events {
+            if self.wants(event)
+                && let Err(reason) = write_event(event, &mut part)
+            {
+                if !part.is_empty() {
+                    return Some(part);
+                }
+                tracing::error!(bus = %self.bus, sequence = event.sequence, %reason, "a tail ends at an event that cannot be shown");
+                return None;
+            }
+            self.after = event.sequence;
+        }
+        Some(part)
     }
 
     fn wants(&self, event: &LoggedEvent) -> bool {
@@ -193,20 +209,15 @@ impl Reader {
         may && events::known_bus(&self.api, &self.bus).is_ok()
     }
 
-    /// Says so when what comes next is not in the log any more.
-    fn gap(&mut self) -> Option<Bytes> {
-        let first = self.api.log.first_sequence()?;
-        if first <= self.after.saturating_add(1) || self.after == 0 {
-            return None;
-        }
-        let last = first - 1;
+    /// Says that what was to come next is not in the log any more, up to `last`.
+    fn gap(&mut self, last: Sequence) -> Bytes {
         let text = format!(
             "id: {last}\nevent: gap\ndata: {{\"after\":{},\"through\":{last}}}\n\n",
             self.after
         );
         self.after = last;
         self.said = Instant::now();
-        Some(Bytes::from(text))
+        Bytes::from(text)
     }
 
     fn position(&mut self) -> Bytes {
@@ -219,13 +230,11 @@ impl Reader {
 
 /// One message. A line ends one of its fields: JSON has line ends between its tokens only, where a
 /// blank does as well.
-fn write_event(event: &LoggedEvent, part: &mut String) {
-    let shown: Result<ShownEvent, _> = events::show_waiting(event, None);
-    let json = shown
-        .ok()
-        .and_then(|shown| serde_json::to_string(&shown).ok());
-    let Some(json) = json else { return };
+fn write_event(event: &LoggedEvent, part: &mut String) -> Result<(), NotShown> {
+    let shown: ShownEvent = events::show_waiting(event, None)?;
+    let json = serde_json::to_string(&shown).expect("what is shown has string keys only");
     let json = json.replace(['\n', '\r'], " ");
     // Writing to a string cannot fail.
     let _ = write!(part, "id: {}\ndata: {json}\n\n", event.sequence);
+    Ok(())
 }

@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 pub use browse::{EventPage, EventQuery};
 pub use line::{Chunk, Line, OrderKey, Queued};
 pub use name::{BusName, NameError, RuleName, TargetName};
+pub use read::Run;
 pub use record::{
     DeadLetter, DeadLetterReason, DisabledFor, LoggedEvent, Parked, Record, Standing, TargetId,
     TargetMark,
@@ -240,7 +241,15 @@ impl Log {
         after: Sequence,
         max: usize,
     ) -> Result<Vec<Arc<LoggedEvent>>, LogError> {
-        read::read_after(&self.shared, after, max).await
+        Ok(self.read_on(after, max).await?.events)
+    }
+
+    /// The same, and how far what was asked for is not kept any more.
+    ///
+    /// # Errors
+    /// [`LogError`] when they cannot be read.
+    pub async fn read_on(&self, after: Sequence, max: usize) -> Result<Run, LogError> {
+        read::read_on(&self.shared, after, max).await
     }
 
     /// Returns when frames behind `after` are on disk (or never will be), with the last one's

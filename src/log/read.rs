@@ -157,58 +157,77 @@ pub(super) fn read_at(
     }
 }
 
-/// Up to `max` events behind `after`, oldest first.
-pub(super) async fn read_after(
+/// Events behind a place in the log, and what was not there to be read.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// Oldest first; empty at the end of the log.
+    pub events: Vec<Arc<LoggedEvent>>,
+    /// What was asked for up to here is not kept any more.
+    pub gone_through: Option<Sequence>,
+}
+
+/// Up to `max` events behind `after`. What is gone is told by the read itself: whoever asks before or
+/// after it may have a trim between the two.
+pub(super) async fn read_on(
     shared: &Arc<Shared>,
     after: Sequence,
     max: usize,
-) -> Result<Vec<Arc<LoggedEvent>>, LogError> {
+) -> Result<Run, LogError> {
     let through = shared.journal.durable_through();
     if let Some(mut events) = shared.tail.after(after, through, max) {
         events.retain(|logged| !shared.journal.is_lost(logged.sequence));
-        return Ok(events);
+        return Ok(Run {
+            events,
+            gone_through: None,
+        });
     }
     let shared = Arc::clone(shared);
     blocking(move || catch_up(&shared, after, max)).await
 }
 
-fn catch_up(
-    shared: &Shared,
-    after: Sequence,
-    max: usize,
-) -> Result<Vec<Arc<LoggedEvent>>, LogError> {
+fn catch_up(shared: &Shared, after: Sequence, max: usize) -> Result<Run, LogError> {
     let mut slot = shared.catch_up.lock();
-    let mut follower = match slot.take() {
-        Some(follower) if follower.after == after => follower,
-        _ => CatchUp {
-            after,
-            reader: shared.journal.reader(place_behind(shared, after)?),
-        },
+    let mut run = Run::default();
+    // A follower's next frame is the one behind `after`; a new reader's may be a later one.
+    let (mut reader, mut begins) = match slot.take() {
+        Some(follower) if follower.after == after => (follower.reader, false),
+        _ => (begin_behind(shared, after)?, true),
     };
-    let mut events = Vec::new();
     let mut frames = 0;
     // However many state records stand between: an empty page means the end of the log.
-    while events.len() < max && (events.is_empty() || frames < CATCH_UP_FRAMES) {
+    while run.events.len() < max && (run.events.is_empty() || frames < CATCH_UP_FRAMES) {
         frames += 1;
-        let frame = match follower.reader.next() {
+        let frame = match reader.next() {
             Ok(Some(frame)) => frame,
             Ok(None) => break,
+            // The next read says what went.
+            Err(ReadError::Trimmed) if !run.events.is_empty() => break,
+            // Each time the log begins later, so that this comes to an end.
+            Err(ReadError::Trimmed) if reader.position() < shared.journal.start() => {
+                (reader, begins) = (begin_behind(shared, after)?, true);
+                continue;
+            }
             Err(error) => return Err(LogError::Read(error.to_string())),
         };
+        if std::mem::take(&mut begins) && frame.sequence > after.saturating_add(1) {
+            run.gone_through = Some(frame.sequence - 1);
+        }
         if frame.sequence <= after {
             continue;
         }
         match read_frame(&frame) {
-            Ok(Meaning::Event(logged)) => events.push(Arc::new(logged)),
+            Ok(Meaning::Event(logged)) => run.events.push(Arc::new(logged)),
             Ok(_) => {}
             Err(error) => return Err(LogError::Read(error.to_string())),
         }
     }
-    if let Some(last) = events.last() {
-        follower.after = last.sequence;
-    }
-    *slot = Some(follower);
-    Ok(events)
+    let after = run.events.last().map_or(after, |last| last.sequence);
+    *slot = Some(CatchUp { after, reader });
+    Ok(run)
+}
+
+fn begin_behind(shared: &Shared, after: Sequence) -> Result<Reader, LogError> {
+    Ok(shared.journal.reader(place_behind(shared, after)?))
 }
 
 /// A position at or before the first event behind `after`.

@@ -641,3 +641,32 @@ async fn an_event_that_waits_outlives_retention_trimming_and_the_view() {
     assert_eq!(event.event.id(), "waits");
     assert!(test.log.event(other).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_read_says_itself_what_is_gone() {
+    let test = TestLog::open();
+    let first = test.publish("first").await.sequence;
+    let second = test.publish("second").await.sequence;
+    test.fill_segments(3).await;
+    // Only what is not in memory can be gone.
+    let test = test.reopen(|_| {});
+    let run = test.log.read_on(first, 1).await.unwrap();
+    assert_eq!((run.events[0].sequence, run.gone_through), (second, None));
+    test.log.set_retention(
+        &bus(),
+        Retention {
+            max_age: Duration::from_secs(3_600),
+            max_bytes: 1,
+        },
+    );
+    test.route_all().await;
+    test.trim().await;
+    let kept = test.log.first_sequence().unwrap();
+    assert!(kept > second + 1, "nothing was trimmed");
+    let run = test.log.read_on(first, 10).await.unwrap();
+    assert_eq!(run.gone_through, Some(kept - 1));
+    assert!(run.events[0].sequence >= kept);
+    // Behind what is gone there is nothing to be said.
+    let run = test.log.read_on(kept - 1, 10).await.unwrap();
+    assert_eq!(run.gone_through, None);
+}

@@ -1,8 +1,12 @@
 //! Following a bus: what comes, what does not, and how a reader goes on where it was.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventyard::client::{Client, ClientError, Tail, TailMessage, TailOptions};
+use eventyard::event::Event;
+use eventyard::limits;
 use eventyard::log::{BusName, Retention};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -193,6 +197,8 @@ async fn what_is_gone_is_said() {
         (kept > first + 2).then_some(())
     })
     .await;
+    // What is in memory still can be read.
+    let bus = TestBus::builder().data(bus.drain().await).start().await;
     let mut tail = follow(&bus, None, Some(first));
     assert_eq!(begun(&mut tail).await, first);
     match next(&mut tail).await.unwrap() {
@@ -203,6 +209,77 @@ async fn what_is_gone_is_said() {
         other => panic!("{other:?}"),
     }
     assert_eq!(next_event(&mut tail).await.1["event"]["type"], "large");
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_shown_ends_the_answer_behind_those_before_it() {
+    let bus = TestBus::start().await;
+    bus.publish(&event("1", "t")).await;
+    let name = BusName::new("default").unwrap();
+    let whole = Event::builder("2", "/shop", "t")
+        .json(r#"{"n": "2"}"#)
+        .build();
+    let mut stored = whole.unwrap().stored().to_vec();
+    *stored.last_mut().unwrap() = b'?';
+    let broken = Event::from_stored(stored.into()).unwrap();
+    let log = bus.running().log();
+    log.append(&name, vec![broken], Duration::ZERO)
+        .await
+        .unwrap();
+    bus.publish(&event("3", "t")).await;
+    let mut tail = follow(&bus, None, Some(0));
+    let (first, shown) = next_event(&mut tail).await;
+    assert_eq!(shown["event"]["id"], "1");
+    // It says so each time: nobody gets beyond what is missing.
+    for _ in 0..2 {
+        let ended = loop {
+            match next(&mut tail).await {
+                Ok(TailMessage::Position(_)) => {}
+                Ok(other) => panic!("{other:?}"),
+                Err(ended) => break ended,
+            }
+        };
+        assert!(
+            matches!(ended, ClientError::Unreachable { .. }),
+            "{ended:?}"
+        );
+        assert_eq!(tail.position(), Some(first));
+    }
+}
+
+/// One thread for all: who does not yield is the only one that runs.
+#[tokio::test(flavor = "current_thread")]
+async fn a_tail_that_wants_nothing_of_a_long_log_leaves_time_to_others() {
+    const BATCHES: usize = 60;
+    let bus = TestBus::start().await;
+    let before = bus.publish(&event("before", "t")).await;
+    for batch in 0..BATCHES {
+        let events: Vec<Value> = (0..limits::BATCH_EVENTS)
+            .map(|n| json!({"specversion": "1.0", "id": format!("{batch}-{n}"), "source": "/s", "type": "t"}))
+            .collect();
+        let client = Client::new(&bus.url("")).unwrap();
+        let body = Value::Array(events).to_string();
+        client.publish_json("default", body).await.unwrap();
+    }
+    bus.publish(&event("wanted", "wanted")).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let others = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut tail = follow(&bus, Some(r#"{"type": ["wanted"]}"#), Some(before));
+    assert_eq!(next_event(&mut tail).await.1["event"]["id"], "wanted");
+    others.abort();
+    let pages = BATCHES * limits::BATCH_EVENTS / limits::ROUTER_READ;
+    let turns = turns.load(Ordering::Relaxed);
+    // A turn of the runtime may hold two pages; without yielding all of them are one.
+    assert!(
+        turns > pages / 4,
+        "{turns} turns for others in {pages} pages"
+    );
 }
 
 #[tokio::test]

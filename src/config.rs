@@ -269,6 +269,15 @@ fn build(settings: &[Setting], keys: &Keys<'_>) -> Result<Config, ConfigError> {
         },
         delivery: delivery::Config {
             own_events: text("own_events") == "on",
+            traces: delivery::TracesConfig {
+                mode: match text("traces") {
+                    "off" => delivery::TracesMode::Off,
+                    "failures" => delivery::TracesMode::Failures,
+                    _ => delivery::TracesMode::All,
+                },
+                bytes: bytes("traces_bytes"),
+                age: parse_duration(text("traces_age")).expect("the duration was checked"),
+            },
         },
         grace: parse_duration(text("grace")).expect("the duration was checked"),
         telemetry: telemetry::Config {

@@ -523,3 +523,23 @@ pub const TAILS: usize = 256;
 /// Longest silence towards one who follows a bus: its connection is known to stand, and its cursor
 /// moves on over what it did not want.
 pub const TAIL_SAYS_EVERY: Duration = Duration::from_secs(15);
+
+/// Memory for the traces of attempts, unless the operator says otherwise: some 120,000 deliveries that
+/// worked at once, and 14,000 failures with a kilobyte of answer each.
+pub const TRACE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How long a trace is kept at most, unless the operator says otherwise.
+pub const TRACE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Bytes kept of what a target answered to a delivery that worked: there are many of these.
+pub const TRACE_SUCCESS_BYTES: usize = 256;
+
+/// Attempts in one chunk of traces, which is let go at once and looked through without a lock.
+pub const TRACE_CHUNK: usize = 512;
+
+/// Chunks that the traces have room for, at least: one is at most so small a part of them.
+pub const TRACE_CHUNKS_MIN: usize = 16;
+
+/// Targets that a trace asks the log about beside those that it knows of: targets whose rules were
+/// changed or deleted since. Each costs some look-ups on disk.
+pub const TRACE_OTHER_TARGETS: usize = 10_000;

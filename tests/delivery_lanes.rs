@@ -208,7 +208,10 @@ impl Bus {
         let connections = delivery::Connections::default();
         let service = http_client(&Guard::off(), &connections).unwrap();
         let secrets = Secrets::in_memory(clock.clone());
-        let config = delivery::Config { own_events: false };
+        let config = delivery::Config {
+            own_events: false,
+            ..delivery::Config::default()
+        };
         let delivery = Delivery::start(
             &config,
             log.clone(),

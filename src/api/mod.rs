@@ -24,6 +24,7 @@ mod secrets;
 mod server;
 mod tail;
 mod targets;
+mod trace;
 mod transforms;
 mod web_page;
 

@@ -11,7 +11,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::access::{Need, guard};
 use super::{
     Api, Problem, apply, buses, dead_letters, events, health, keys, openapi, patterns, publish,
-    rules, scheduled, secrets, tail, targets, transforms,
+    rules, scheduled, secrets, tail, targets, trace, transforms,
 };
 use crate::access::Scope;
 
@@ -61,6 +61,7 @@ fn table() -> Vec<Route> {
         get(&below(BUS, "/events"), READ, events::browse),
         get(&below(BUS, "/events/{sequence}"), READ, events::one),
         delete(&below(BUS, "/events/{sequence}"), MANAGE, scheduled::cancel),
+        get(&below(BUS, "/events/{sequence}/trace"), READ, trace::trace),
         get(&below(BUS, "/tail"), READ, tail::tail),
         get(&below(BUS, "/scheduled"), READ, scheduled::list),
         get(&below(BUS, "/rules"), READ, rules::list),

@@ -1,11 +1,13 @@
 //! `eventyard event`: looks at what a bus has kept.
 
+mod trace;
+
 use super::connect::BusArgs;
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, OutputArgs, line, note};
 use crate::client::EventFilter;
 
-/// List and get events.
+/// List and get events, and see what became of them.
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -17,6 +19,7 @@ pub(crate) struct Args {
 enum Command {
     List(ListArgs),
     Get(GetArgs),
+    Trace(trace::Args),
 }
 
 const LIST_EXAMPLES: &str = "\
@@ -82,6 +85,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::List(args) => list(args).await,
         Command::Get(args) => get(args).await,
+        Command::Trace(args) => trace::run(args).await,
     }
 }
 

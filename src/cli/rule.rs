@@ -1,7 +1,7 @@
 //! `eventyard rule`: looks at, applies and tries out rules.
 
 mod apply;
-mod explain;
+pub(crate) mod explain;
 mod export;
 mod gather;
 mod preview;

@@ -111,6 +111,22 @@ impl Client {
             .await
     }
 
+    /// What became of an event: rules, deliveries, attempts; and why `explain`, a rule, matches it or
+    /// does not.
+    pub async fn trace(
+        &self,
+        bus: &str,
+        sequence: u64,
+        explain: Option<&str>,
+    ) -> Result<Json, ClientError> {
+        let query: Vec<_> = explain
+            .map(|rule| ("explain", rule.to_owned()))
+            .into_iter()
+            .collect();
+        let path = ["buses", bus, "events", &sequence.to_string(), "trace"];
+        self.send(self.get_with(&path, &query)?).await
+    }
+
     /// A page of events: the newest, or those after `filter.after` in ascending order.
     pub async fn events(&self, bus: &str, filter: &EventFilter) -> Result<Page, ClientError> {
         let request = self.get_with(&["buses", bus, "events"], &filter.pairs())?;

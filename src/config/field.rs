@@ -162,6 +162,27 @@ pub const FIELDS: &[Field] = &[
         help: "Whether the bus publishes events about its own targets: disabled ones, breakers, dead letters",
     },
     Field {
+        key: "traces",
+        kind: Kind::Choice(&["all", "failures", "off"]),
+        default: "all",
+        help: "Which attempts are remembered for the traces of events: all, those that failed (and the one that then worked), or none",
+    },
+    Field {
+        key: "traces_bytes",
+        kind: Kind::Size {
+            min: 64 << 10,
+            max: 64 << 30,
+        },
+        default: "32MiB",
+        help: "Memory for the attempts that are remembered; half of it is for failures",
+    },
+    Field {
+        key: "traces_age",
+        kind: Kind::Duration,
+        default: "24h",
+        help: "How long an attempt is remembered at most",
+    },
+    Field {
         key: "grace",
         kind: Kind::Duration,
         default: "20s",

@@ -59,6 +59,8 @@ fn the_defaults_are_the_limits() {
     assert_eq!(loaded.config.log.cache_bytes, limits::VIEW_CACHE_BYTES);
     assert_eq!(loaded.config.api.connections, limits::CONNECTIONS);
     assert_eq!(loaded.config.grace, limits::GRACE);
+    let traces = &loaded.config.delivery.traces;
+    assert_eq!(*traces, delivery::TracesConfig::default());
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::next_step::Outcome;
 use super::reply::{self, ReplyError};
 use super::retry_after;
 use super::signing::Signer;
+use super::timing::Timing;
 use super::transformed::transformed;
 use crate::clock::{Clock, Timestamp};
 use crate::limits;
@@ -64,9 +65,31 @@ pub(crate) struct Done {
     pub(crate) outcome: Option<Outcome>,
 }
 
+/// What came of an attempt.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    /// One for each delivery that was wanted, in the same order.
+    pub(crate) dones: Vec<Done>,
+    pub(crate) timing: Timing,
+}
+
 impl Sender {
-    /// Tries to deliver all of `wanted` in one request; one [`Done`] for each, in the same order.
-    pub(crate) async fn attempt(&self, target: &Target, wanted: &[Wanted]) -> Vec<Done> {
+    /// Tries to deliver all of `wanted` in one request.
+    pub(crate) async fn attempt(&self, target: &Target, wanted: &[Wanted]) -> Tried {
+        let began = Instant::now();
+        let mut timing = Timing::default();
+        let dones = self.try_all(target, wanted, began, &mut timing).await;
+        timing.took = Some(began.elapsed().into());
+        Tried { dones, timing }
+    }
+
+    async fn try_all(
+        &self,
+        target: &Target,
+        wanted: &[Wanted],
+        began: Instant,
+        timing: &mut Timing,
+    ) -> Vec<Done> {
         let mut done = Vec::with_capacity(wanted.len());
         let mut events = Vec::with_capacity(wanted.len());
         // The first of them as it was published.
@@ -123,7 +146,10 @@ impl Sender {
         events.truncate(carried);
         let id = webhook_id(target, &events);
         let outcome = match Draft::new(target, &first.event, headers, body) {
-            Ok(draft) => self.send(target, &id, draft, events.first()).await,
+            Ok(draft) => {
+                let sending = self.try_to_send(target, &id, draft, events.first(), began, timing);
+                whichever(sending.await)
+            }
             Err(reason) => Outcome::NotTransformed(reason),
         };
         for member in members.into_iter().take(carried) {
@@ -140,9 +166,10 @@ impl Sender {
         draft: Draft,
         cause: Option<&Arc<LoggedEvent>>,
     ) -> Outcome {
-        match self.try_to_send(target, webhook_id, draft, cause).await {
-            Ok(outcome) | Err(outcome) => outcome,
-        }
+        let mut timing = Timing::default();
+        let began = Instant::now();
+        let sending = self.try_to_send(target, webhook_id, draft, cause, began, &mut timing);
+        whichever(sending.await)
     }
 
     /// The client and the credentials for a request to the target.
@@ -158,6 +185,8 @@ impl Sender {
         webhook_id: &str,
         draft: Draft,
         cause: Option<&Arc<LoggedEvent>>,
+        began: Instant,
+        timing: &mut Timing,
     ) -> Result<Outcome, Outcome> {
         let (service, mut shown) = self.way_to(target).await?;
         let now = self.clock.now();
@@ -188,14 +217,15 @@ impl Sender {
         let again = shown.may_be_renewed().then(|| request.try_clone());
         let again = again.flatten().map(|request| (service.clone(), request));
         shown.put_on(&mut request);
-        let (mut outcome, mut answer) = self.exchange(service, request, target).await;
+        timing.prepared = Some(began.elapsed().into());
+        let (mut outcome, mut answer) = self.exchange(service, request, target, timing).await;
         // What few attempts do is boxed, or every attempt would be as large as these together.
         if let (Some(401), Some((service, mut request))) = (outcome.status(), again) {
             // An error here says that the token was refused and that there is no other just now.
             if let Some(newer) = Box::pin(self.credentials.renewed(target, &shown)).await {
                 shown = newer?;
                 shown.put_on(&mut request);
-                let exchange = Box::pin(self.exchange(service, request, target));
+                let exchange = Box::pin(self.exchange(service, request, target, timing));
                 (outcome, answer) = exchange.await;
             }
         }
@@ -245,9 +275,11 @@ impl Sender {
         service: TargetService,
         request: reqwest::Request,
         target: &Target,
+        timing: &mut Timing,
     ) -> (Outcome, Option<Answer>) {
         let mut answer = None;
-        let outcome = self.converse(service, request, target, &mut answer).await;
+        let conversation = self.converse(service, request, target, timing, &mut answer);
+        let outcome = conversation.await;
         (outcome, answer)
     }
 
@@ -256,10 +288,12 @@ impl Sender {
         service: TargetService,
         request: reqwest::Request,
         target: &Target,
+        timing: &mut Timing,
         reply: &mut Option<Answer>,
     ) -> Outcome {
         let timeout = target.timeout;
-        let deadline = Instant::now() + timeout;
+        let started = Instant::now();
+        let deadline = started + timeout;
         let sending = service.oneshot(request);
         let mut response = match within(deadline, sending).await {
             Some(Ok(response)) => response,
@@ -277,6 +311,7 @@ impl Sender {
             }
             None => return Outcome::TimedOut(format!("no answer within {timeout:?}")),
         };
+        timing.first_byte = Some(started.elapsed().into());
         let status = response.status();
         let retry_after = response
             .headers()
@@ -338,6 +373,12 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
+}
+
+fn whichever(outcome: Result<Outcome, Outcome>) -> Outcome {
+    match outcome {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
 }
 
 const NOT_KEPT: &str = "the event is no longer in the log";

@@ -32,6 +32,9 @@ mod room;
 mod signing;
 mod standing;
 mod status;
+mod timing;
+mod trace;
+mod traces;
 mod transformed;
 
 use std::collections::HashMap;
@@ -57,6 +60,9 @@ pub use self::notices::NoticeCounts;
 pub use self::operate::{OperateError, Trial};
 pub use self::preview::{Preview, preview};
 pub use self::status::{LaneStatus, Names};
+pub use self::timing::{Micros, Timing};
+pub use self::trace::{Basis, DeliveryState, DeliveryTrace, EventTrace, Routed, RuleTrace};
+pub use self::traces::{Attempt, Config as TracesConfig, Mode as TracesMode, Text};
 
 use self::attempt::Sender;
 use self::auth::Credentials;
@@ -66,6 +72,7 @@ use self::measures::Measures;
 use self::notices::Notices;
 use self::progress::Progress;
 use self::standing::Standings;
+use self::traces::Traces;
 use crate::clock::Clock;
 use crate::limits;
 use crate::log::{
@@ -80,11 +87,15 @@ use crate::secret::Secrets;
 pub struct Config {
     /// Whether the bus publishes events about its targets: disabled ones, breakers, dead letters.
     pub own_events: bool,
+    pub traces: TracesConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { own_events: true }
+        Self {
+            own_events: true,
+            traces: TracesConfig::default(),
+        }
     }
 }
 
@@ -133,6 +144,7 @@ impl Delivery {
             Notices::off()
         };
         let repeats_through = log.durable_through();
+        let traces = Traces::new(&config.traces, clock.now());
         let sender = Sender {
             log,
             rules: rules.clone(),
@@ -149,6 +161,7 @@ impl Delivery {
                 standings,
                 notices,
                 measures: Measures::default(),
+                traces,
                 drain_by: OnceLock::new(),
                 repeats_through,
             }),
@@ -339,7 +352,7 @@ impl Delivery {
                 return lane.clone();
             }
             let settings = Settings {
-                names,
+                names: Arc::new(names),
                 target: None,
             };
             let of_bus = inner.hub.measures.of_bus(&settings.names.bus);
@@ -384,7 +397,8 @@ impl Delivery {
             _ => false,
         };
         if !same {
-            let names = target.as_deref().map_or_else(|| known.names.clone(), names);
+            let names = target.as_deref().map(|target| Arc::new(names(target)));
+            let names = names.unwrap_or_else(|| known.names.clone());
             lane.set(Settings { names, target });
         }
     }

@@ -149,6 +149,18 @@ impl Outcome {
         }
     }
 
+    /// What came of it in a word, also where nothing was sent.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match (self.class(), self) {
+            (Some(class), _) => class.as_str(),
+            (None, Outcome::NotRead(_)) => "not_read",
+            (None, Outcome::NotTransformed(_)) => "not_transformed",
+            (None, Outcome::Expired) => "expired",
+            (None, _) => "unreadable",
+        }
+    }
+
     /// 5xx, 429, timeouts and broken connections speak against the target; every other answer
     /// shows that it lives.
     #[must_use]

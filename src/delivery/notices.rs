@@ -41,7 +41,7 @@ const REFILL_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct About {
     key: TargetId,
-    names: Names,
+    names: Arc<Names>,
     url: Option<String>,
 }
 
@@ -399,7 +399,7 @@ fn event(
     now: Timestamp,
     data: Value,
 ) -> Option<(BusName, Event)> {
-    let Names { bus, rule, target } = &about.names;
+    let Names { bus, rule, target } = &*about.names;
     let mut members = Map::new();
     members.insert("rule".to_owned(), rule.as_str().into());
     members.insert("target".to_owned(), target.as_str().into());

@@ -96,6 +96,13 @@ impl Progress {
         moved.then_some(low_water)
     }
 
+    /// How many deliveries of an event only memory knows.
+    pub(crate) fn unsettled(&self, sequence: Sequence) -> u32 {
+        let window = self.window.lock();
+        let entry = window.find(sequence).map(|index| &window.entries[index]);
+        entry.map_or(0, |entry| entry.unsettled)
+    }
+
     /// Events in the window.
     pub(crate) fn len(&self) -> usize {
         self.window.lock().entries.len()

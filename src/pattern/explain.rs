@@ -9,7 +9,8 @@ use super::value::{Fields, OUTSIDE, Values};
 use crate::limits;
 
 /// Per field of the pattern: what was wanted, what was seen, whether it held.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = PatternExplanation)]
 pub struct Explanation {
     pub matches: bool,
     /// In the order of the pattern's text. Without a `$or` the pattern matches when all of them
@@ -18,7 +19,7 @@ pub struct Explanation {
 }
 
 /// One field of the pattern.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct FieldExplanation {
     /// RFC 6901 pointer of the field inside the pattern, such as `/data/total` or `/$or/0/type`.
     pub pointer: String,

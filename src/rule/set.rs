@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::bus::{Bus, BusDocument};
 use super::document::RuleDocument;
@@ -100,7 +101,7 @@ impl Rule {
 }
 
 /// Why a rule matches or does not.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RuleExplanation {
     /// Enabled, and pattern and filter hold.
     pub matches: bool,
@@ -110,7 +111,7 @@ pub struct RuleExplanation {
     pub filter: Option<FilterExplanation>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FilterExplanation {
     pub matches: bool,
     /// The query.

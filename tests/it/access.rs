@@ -122,6 +122,7 @@ nothing         OPTIONS /v1/buses/{bus}/events
 read            GET     /v1/buses/{bus}/events
 read            GET     /v1/buses/{bus}/events/{sequence}
 manage          DELETE  /v1/buses/{bus}/events/{sequence}
+read            GET     /v1/buses/{bus}/events/{sequence}/trace
 read            GET     /v1/buses/{bus}/tail
 read            GET     /v1/buses/{bus}/scheduled
 read            GET     /v1/buses/{bus}/rules

@@ -356,6 +356,7 @@ async fn secrets_show_nowhere() {
         assert_eq!(bus.put("/v1/buses/default/rules/bad", &rule).await, 422);
     }
 
+    let mut sequences = Vec::new();
     for id in 0..3 {
         let event = json!({"specversion": "1.0", "id": id.to_string(), "source": "/s", "type": "a", "data": {"n": 1}});
         let path = "/v1/buses/default/events";
@@ -365,7 +366,10 @@ async fn secrets_show_nowhere() {
             .header("content-type", "application/cloudevents+json")
             .bearer_auth(&bus.key)
             .body(event.to_string());
-        assert_eq!(send(request).await.status, 202);
+        let answer = send(request).await;
+        assert_eq!(answer.status, 202);
+        let sequence = &answer.json()["accepted"][0]["sequence"];
+        sequences.push(sequence.to_string());
     }
     // Each credential arrived.
     let received = good.receives(3 * kinds.len()).await;
@@ -405,6 +409,13 @@ async fn secrets_show_nowhere() {
         let id = letter["id"].as_str().unwrap();
         bus.get(&format!("/v1/buses/default/dead-letters/{id}"))
             .await;
+    }
+    for sequence in &sequences {
+        let path = format!("/v1/buses/default/events/{sequence}/trace");
+        let trace = bus.get(&path).await;
+        let traced = trace["rules"].as_array().unwrap();
+        assert!(traced.len() > 5 * kinds.len(), "{trace}");
+        bus.run(&["event", "trace", sequence]);
     }
     let rules = bus.get("/v1/buses/default/rules?limit=1000").await;
     for rule in rules["rules"].as_array().unwrap() {

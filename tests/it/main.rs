@@ -38,5 +38,6 @@ mod secrets;
 mod standings;
 mod tail;
 mod tls;
+mod trace;
 mod transforms;
 mod validation;

@@ -233,6 +233,11 @@ fn check_place(api: &Api, place: &Place) -> Result<(), Problem> {
     Err(Problem::no_target(bus, rule, target))
 }
 
+/// As the API names a dead letter.
+pub(super) fn id_of(letter: &DeadLetter) -> String {
+    show::id(key(letter))
+}
+
 fn key(letter: &DeadLetter) -> Key {
     (letter.target, letter.sequence)
 }

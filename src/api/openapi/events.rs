@@ -8,6 +8,7 @@ use crate::api::events::{Browse, EventList, ShownEvent};
 use crate::api::extract::Page;
 use crate::api::scheduled::ScheduledList;
 use crate::api::tail;
+use crate::api::trace::{self, ShownTrace};
 
 /// What a publisher is answered: written by hand, since publishing is most of what a bus is asked.
 #[derive(utoipa::ToSchema)]
@@ -49,6 +50,11 @@ pub(super) fn operations() -> Vec<Operation> {
             .refuses(&[503]),
         Operation::get(EVENT, "getEvent", "Shows one event")
             .answers::<ShownEvent>(200, "The event.", shown())
+            .refuses(&[503]),
+        Operation::get(&format!("{EVENT}/trace"), "traceEvent", "Tells what became of an event")
+            .says("Which rules matched, and each delivery with its attempts, as far as they are remembered: see `remembered`. Whether a rule matches is computed by the rule as it is now; `basis` says whether it was the same when the event came.")
+            .query::<trace::Wanted>()
+            .answers::<ShownTrace>(200, "What is known.", traced())
             .refuses(&[503]),
         Operation::get("/v1/buses/{bus}/tail", "tail", "Follows a bus")
             .says("Server-sent events that do not end: a message an event, `gap` for what is not kept any more, and `position` now and then.")
@@ -143,6 +149,62 @@ fn shown() -> Value {
         "time": "2026-11-22T19:30:00.120Z",
         "bus": "default",
         "event": event(),
+    })
+}
+
+fn traced() -> Value {
+    let attempt = json!({
+        "number": 1,
+        "started": "2026-11-22T19:30:00.131Z",
+        "queued_ms": 11,
+        "prepared_ms": 0.041,
+        "dns_ms": 1.2,
+        "connect_ms": 0.8,
+        "tls_ms": 3.1,
+        "first_byte_ms": 12.25,
+        "took_ms": 12.32,
+        "status": 503,
+        "result": "5xx",
+        "response": "busy",
+        "then": "retry",
+        "retry_at": "2026-11-22T19:30:01.020Z",
+    });
+    let delivery = json!({
+        "target": "billing",
+        "state": "retrying",
+        "since": "2026-11-22T19:30:00.120Z",
+        "attempts_made": 1,
+        "next_attempt": "2026-11-22T19:30:01.020Z",
+        "last_status": 503,
+        "last_error": "busy",
+        "attempts": [attempt],
+    });
+    let field = json!({
+        "pointer": "/data/total",
+        "matches": false,
+        "wanted": r#"[{"numeric":["<",100]}]"#,
+        "seen": ["120"],
+        "reason": "120 is not < 100",
+    });
+    json!({
+        "bus": "default",
+        "sequence": 17,
+        "time": "2026-11-22T19:30:00.120Z",
+        "id": "order-1",
+        "source": "/example/shop",
+        "type": "com.example.order.placed",
+        "routed": "done",
+        "remembered": {"traces": "all", "since": "2026-11-20T08:00:00.000Z"},
+        "rules": [
+            {"rule": "large-orders", "basis": "as_routed", "revision": 9, "deliveries": [delivery]},
+        ],
+        "explain": {
+            "rule": "small-orders",
+            "put_since": false,
+            "matches": false,
+            "enabled": true,
+            "pattern": {"matches": false, "fields": [field]},
+        },
     })
 }
 

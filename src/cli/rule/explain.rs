@@ -143,7 +143,7 @@ fn verdict(explanation: &RuleExplanation) -> String {
     }
 }
 
-fn field_lines(field: &FieldExplanation) -> String {
+pub(crate) fn field_lines(field: &FieldExplanation) -> String {
     let seen = if field.seen.is_empty() {
         "nothing".to_owned()
     } else {
@@ -164,7 +164,7 @@ fn field_lines(field: &FieldExplanation) -> String {
     )
 }
 
-fn filter_lines(filter: &FilterExplanation) -> String {
+pub(crate) fn filter_lines(filter: &FilterExplanation) -> String {
     let mark = if filter.matches {
         paint(GREEN, "✓")
     } else {

@@ -1,5 +1,6 @@
 //! What follows an attempt: settled, tried again later, or given up; and what is late meanwhile.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use tracing::{debug, error, info, warn};
 use super::change::{self, Change};
 use super::{Flight, Kept, Lane, Pending};
 use crate::clock::Timestamp;
-use crate::delivery::attempt::{self, Done};
+use crate::delivery::attempt::{self, Done, Tried};
 use crate::delivery::breaker;
 use crate::delivery::next_step::{Health, NextStep, Outcome, next_step};
 use crate::delivery::notices::What;
 use crate::delivery::room::Load;
+use crate::delivery::timing::Timing;
+use crate::delivery::traces::{Attempt, Text};
 use crate::limits;
 use crate::log::{DeadLetter, DeadLetterReason, Line, OrderKey, Parked, Record, Sequence};
 use crate::rule::RetryPolicy;
@@ -23,11 +26,19 @@ use crate::rule::RetryPolicy;
 /// only a crash ever makes it due.
 const LATE_MARGIN: Duration = Duration::from_secs(5);
 
+/// An attempt, as far as all its deliveries have it in common.
+#[derive(Clone, Copy)]
+struct Ended {
+    now: Timestamp,
+    timing: Timing,
+    batch: u32,
+}
+
 impl Lane {
     /// Takes the result of an attempt.
-    pub(super) fn finish(&mut self, ended: Result<(Id, Vec<Done>), JoinError>) {
-        let (id, dones) = match ended {
-            Ok((id, dones)) => (id, Some(dones)),
+    pub(super) fn finish(&mut self, ended: Result<(Id, Tried), JoinError>) {
+        let (id, tried) = match ended {
+            Ok((id, tried)) => (id, Some(tried)),
             Err(error) => {
                 error!(target_key = self.handle.key.0, %error, "an attempt panicked");
                 (error.id(), None)
@@ -44,14 +55,18 @@ impl Lane {
             self.late_order.pop_front();
         }
         let now = self.hub.sender.clock.now();
-        let dones = dones.unwrap_or_else(|| {
-            let panicked = |pending: &Pending| Done {
-                since: pending.since.unwrap_or(now),
-                bus: None,
-                outcome: Some(Outcome::NotRead("the attempt panicked".to_owned())),
-            };
-            flight.deliveries.iter().map(panicked).collect()
-        });
+        let (dones, timing) = tried.map_or_else(
+            || {
+                let panicked = |pending: &Pending| Done {
+                    since: pending.since.unwrap_or(now),
+                    bus: None,
+                    outcome: Some(Outcome::NotRead("the attempt panicked".to_owned())),
+                };
+                let dones = flight.deliveries.iter().map(panicked).collect();
+                (dones, Timing::default())
+            },
+            |tried| (tried.dones, tried.timing),
+        );
         self.retry_flights -= usize::from(flight.kind.retry);
         self.judge(&dones, &flight, now);
         self.follow_acceptance(&dones, &flight.target, now);
@@ -78,8 +93,13 @@ impl Lane {
             self.pace.give_back();
         }
         let keys = self.keys_of(&flight.deliveries);
+        let ended = Ended {
+            now,
+            timing,
+            batch: u32::try_from(flight.deliveries.len()).unwrap_or(u32::MAX),
+        };
         for (pending, done) in flight.deliveries.into_iter().zip(dones) {
-            self.conclude(pending, done, &flight.target.retry, now);
+            self.conclude(pending, done, &flight.target.retry, ended);
         }
         self.keys_ended(keys, Instant::now());
     }
@@ -175,13 +195,32 @@ impl Lane {
         self.hub.notices.tell(self.handle.key, &self.settings, what);
     }
 
-    fn conclude(&mut self, pending: Pending, done: Done, policy: &RetryPolicy, now: Timestamp) {
+    fn conclude(&mut self, pending: Pending, done: Done, policy: &RetryPolicy, ended: Ended) {
+        let now = ended.now;
         let Some(outcome) = &done.outcome else {
             self.put_back(pending, done.since, now);
             return;
         };
         let attempts = pending.attempts + u32::from(outcome.is_attempt());
         let step = next_step(outcome, attempts, done.since, policy, now, fastrand::f64());
+        if self.hub.traces.wants(step, attempts) {
+            let attempt = Attempt {
+                sequence: pending.sequence,
+                key: self.handle.key,
+                names: Arc::clone(&self.settings.names),
+                number: attempts,
+                counts: outcome.is_attempt(),
+                batch: ended.batch,
+                since: done.since,
+                ended: now,
+                timing: ended.timing,
+                status: outcome.status(),
+                result: outcome.word(),
+                text: Text::of(outcome, step == NextStep::Delivered),
+                step,
+            };
+            self.hub.traces.keep(attempt);
+        }
         if step == NextStep::Delivered {
             self.handle.counters.delivered.fetch_add(1, Relaxed);
             self.handle.of_bus.delivered.fetch_add(1, Relaxed);

@@ -14,6 +14,7 @@ use crate::delivery::notices::Notices;
 use crate::delivery::progress::Progress;
 use crate::delivery::standing::Standings;
 use crate::delivery::status::{Counters, LaneStatus, Names};
+use crate::delivery::traces::Traces;
 use crate::log::{AppendError, Chunk, Record, Sequence, TargetId};
 use crate::rule::Target;
 
@@ -24,6 +25,7 @@ pub(crate) struct Hub {
     pub(crate) standings: Standings,
     pub(crate) notices: Notices,
     pub(crate) measures: Measures,
+    pub(crate) traces: Traces,
     /// Set once when draining begins: attempts in flight may go on until then.
     pub(crate) drain_by: OnceLock<Instant>,
     /// Events up to here may have been routed before the start, and are routed again.
@@ -50,7 +52,7 @@ pub(crate) struct Handle {
 
 /// What a lane is told about its target.
 pub(crate) struct Settings {
-    pub(crate) names: Names,
+    pub(crate) names: Arc<Names>,
     /// `None` once the target was deleted.
     pub(crate) target: Option<Arc<Target>>,
 }
@@ -115,7 +117,7 @@ impl Handle {
 
     pub(crate) fn status(&self) -> LaneStatus {
         let waiting = self.inbox.waiting();
-        let names = self.settings.load().names.clone();
+        let names = Names::clone(&self.settings.load().names);
         let mut status = self.counters.status(self.key, names);
         status.ready += waiting.ready as u64;
         status.backlogged = waiting.unloaded + waiting.spilled as u64;

@@ -27,7 +27,7 @@ use tokio::time::{Instant, Sleep};
 use self::change::Outbox;
 use self::open_chunk::OpenChunk;
 use self::order::Order;
-use super::attempt::{Done, Wanted};
+use super::attempt::{Tried, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
 use super::in_hand::InHand;
@@ -135,7 +135,7 @@ pub(crate) struct Lane {
     /// Only where the target has, or once had, an ordering key.
     order: Option<Box<Order>>,
 
-    attempts: JoinSet<Vec<Done>>,
+    attempts: JoinSet<Tried>,
     flights: HashMap<Id, Flight>,
     /// Flights with a fresh delivery, in order of their start.
     late_order: VecDeque<(Instant, Id)>,

@@ -20,6 +20,7 @@ use crate::rule::{FolderWatch, Rules, read_folder};
 use crate::schedule::Schedule;
 use crate::secret::Secrets;
 use crate::stages::{StageError, Stages, Stop};
+use crate::tls::Tls;
 
 /// A bus that is not started yet.
 pub struct App {
@@ -35,6 +36,7 @@ pub struct Running {
     log: Log,
     rules: Rules,
     folder: Option<FolderWatch>,
+    tls: Option<Tls>,
     api: Arc<Api>,
     stages: Stages,
     grace: Duration,
@@ -93,6 +95,13 @@ impl App {
             None => api::bind(config.api.listen).await?,
         };
         let addr = listener.local_addr()?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        if tls.is_none() && !addr.ip().to_canonical().is_loopback() {
+            tracing::warn!(
+                %addr,
+                "events, API keys, secrets that are set and all answers travel in clear; set tls_cert_file, or put a proxy with TLS before the bus"
+            );
+        }
         let log = open_log(&config, disk, clock.clone()).await?;
         let secrets = Secrets::open(config.secrets.clone(), clock.clone())?;
         let access = Access::open(config.access.clone(), secrets.clone(), clock.clone())?;
@@ -124,6 +133,7 @@ impl App {
             schedule: schedule.clone(),
             secrets,
             access: access.clone(),
+            tls: tls.clone(),
         };
         let api = Api::new(&config.api, parts);
         stages.start("delivery", |stop| async move {
@@ -143,6 +153,9 @@ impl App {
             Ok(())
         });
         stages.start("access", |stop| keep_uses(access, stop));
+        if let Some(tls) = tls.clone() {
+            stages.start("certificates", |stop| watch_certificates(tls, stop));
+        }
         let served = Arc::clone(&api);
         stages.start("server", |stop| {
             api::serve(listener, served, config.api, stop.token())
@@ -157,6 +170,7 @@ impl App {
             log,
             rules,
             folder,
+            tls,
             api,
             stages,
             grace: config.grace,
@@ -182,15 +196,20 @@ impl Running {
         self.stages.watch().await
     }
 
-    /// Ensures the rules folder again, as SIGHUP does.
+    /// Reads the certificates and ensures the rules folder again, as SIGHUP does. What is broken in one
+    /// does not keep the other from being read.
     pub async fn reload(&self) -> anyhow::Result<()> {
+        let certificates = match self.tls.clone() {
+            Some(tls) => tokio::task::spawn_blocking(move || tls.reload()).await?,
+            None => Ok(()),
+        };
         match &self.folder {
             Some(folder) => {
                 folder.reload().await?;
             }
             None => tracing::info!("there is no rules folder to reload"),
         }
-        Ok(())
+        Ok(certificates?)
     }
 
     /// Readiness red, then each part finishes what it holds within the grace, then the log is
@@ -226,6 +245,18 @@ async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<L
         .await
         .context("opening the log panicked")?
         .with_context(|| format!("cannot open the data in {dir}"))
+}
+
+/// Looks now and then whether the certificates are others.
+async fn watch_certificates(tls: Tls, stop: Stop) -> anyhow::Result<()> {
+    while tokio::time::timeout(tls.look_every(), stop.asked())
+        .await
+        .is_err()
+    {
+        let tls = tls.clone();
+        tokio::task::spawn_blocking(move || tls.look()).await?;
+    }
+    Ok(())
 }
 
 /// Writes down now and then when keys were last used, and once more at the end.

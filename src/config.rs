@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::guard::{self, Guard};
 use crate::rule::parse_duration;
 use crate::secret::{KeySource, SecretText};
-use crate::{access, api, delivery, limits, log, secret, telemetry};
+use crate::{access, api, delivery, limits, log, secret, telemetry, tls};
 
 pub use field::{FIELDS, Field, Kind};
 pub use flags::Flags;
@@ -37,6 +37,8 @@ pub struct Config {
     pub secrets: secret::Config,
     /// Who may do what.
     pub access: access::Config,
+    /// The listener's certificates; `None` for a bus that speaks no TLS.
+    pub tls: Option<tls::Config>,
     /// Where rule files stand; `None` for a bus without.
     pub rules_dir: Option<PathBuf>,
     /// Which addresses targets may have.
@@ -101,6 +103,10 @@ pub enum ConfigError {
         cause: String,
     },
     #[error(
+        "{place}: `{key}` is set, but no certificate is, so that the bus would speak no TLS; name one with `tls_cert_file`"
+    )]
+    NoCertificate { place: String, key: &'static str },
+    #[error(
         "{place}: the rules folder {path} is not there; create it, or name another with --rules-dir"
     )]
     NoRulesDir { place: String, path: String },
@@ -122,6 +128,7 @@ impl Config {
                 segment_bytes: limits::SEGMENT_BYTES,
                 cache_bytes: limits::VIEW_CACHE_BYTES,
             },
+            tls: None,
             rules_dir: None,
             targets: guard::Config::default(),
             delivery: delivery::Config::default(),
@@ -257,6 +264,7 @@ fn build(settings: &[Setting], keys: &Keys<'_>) -> Result<Config, ConfigError> {
                 (None, path) => Some(access::RootKeySource::File(PathBuf::from(path))),
             },
         },
+        tls: tls(&setting)?,
         rules_dir: Some(rules_dir(setting("rules_dir"))?),
         targets: guard::Config {
             mode: match text("targets_guard") {
@@ -285,6 +293,34 @@ fn build(settings: &[Setting], keys: &Keys<'_>) -> Result<Config, ConfigError> {
             format: text("log_format").parse().expect("the format was checked"),
         },
     })
+}
+
+/// TLS is on once there is a certificate; what would be without effect is refused.
+fn tls<'a>(setting: &dyn Fn(&str) -> &'a Setting) -> Result<Option<tls::Config>, ConfigError> {
+    let path = |key: &str| {
+        let value = setting(key).value.as_str();
+        (!value.is_empty()).then(|| PathBuf::from(value))
+    };
+    let Some(certificate) = path("tls_cert_file") else {
+        let idle = ["tls_key_file", "tls_client_ca_file"]
+            .into_iter()
+            .find(|key| path(key).is_some());
+        return match idle {
+            None => Ok(None),
+            Some(key) => Err(ConfigError::NoCertificate {
+                place: setting(key).origin.place(),
+                key,
+            }),
+        };
+    };
+    let clients = path("tls_client_ca_file").map(|authorities| tls::Clients {
+        authorities,
+        are_optional: setting("tls_client_certs").value == "optional",
+    });
+    Ok(Some(tls::Config {
+        clients,
+        ..tls::Config::new(certificate, path("tls_key_file"))
+    }))
 }
 
 fn access_mode(setting: &Setting) -> access::Mode {

@@ -47,6 +47,8 @@ pub mod stages;
 
 pub mod telemetry;
 
+pub mod tls;
+
 pub mod api;
 
 pub mod config;

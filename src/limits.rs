@@ -543,3 +543,17 @@ pub const TRACE_CHUNKS_MIN: usize = 16;
 /// Targets that a trace asks the log about beside those that it knows of: targets whose rules were
 /// changed or deleted since. Each costs some look-ups on disk.
 pub const TRACE_OTHER_TARGETS: usize = 10_000;
+
+/// Time for a whole TLS handshake: some round trips, over any network that is of use.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// TLS handshakes under way at once: below `CONNECTIONS`, so that clients which never finish one
+/// leave places to those that did; each costs some 20 KiB.
+pub const TLS_HANDSHAKES: usize = 1_024;
+
+/// Largest file of certificates: all public authorities together are a fifth of it.
+pub const TLS_FILE_BYTES: usize = 1024 * 1024;
+
+/// How often the listener's certificates are read, to see whether they are others: three small files.
+/// A watch of the system's would miss those behind links and on network file systems.
+pub const TLS_FILES_READ_EVERY: Duration = Duration::from_secs(10);

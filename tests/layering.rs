@@ -69,12 +69,13 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("stages", &[]),
+    ("tls", &["limits"]),
     ("telemetry", &[]),
     (
         "api",
         &[
             "access", "event", "pattern", "secret", "webhook", "log", "rule", "delivery", "router",
-            "schedule", "clock", "limits", "measure",
+            "schedule", "tls", "clock", "limits", "measure",
         ],
     ),
     // `rule` reads durations and sizes the same way in every document of ours.
@@ -89,6 +90,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "rule",
             "secret",
             "telemetry",
+            "tls",
             "limits",
         ],
     ),
@@ -108,6 +110,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "secret",
             "stages",
             "telemetry",
+            "tls",
         ],
     ),
     ("client", &["event"]),
@@ -121,6 +124,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "config",
             "delivery",
             "telemetry",
+            "tls",
             "event",
             "pattern",
             "guard",

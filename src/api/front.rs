@@ -21,7 +21,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let routes = routes(Arc::clone(&api));
-    server::serve(listener, config, stop, move |request| {
+    let tls = api.tls.clone();
+    server::serve(listener, config, tls, stop, move |request| {
         answer(Arc::clone(&api), routes.clone(), request)
     })
     .await

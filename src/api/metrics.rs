@@ -11,6 +11,7 @@ use crate::log::{Appended, BusName, Log, State};
 use crate::measure::{Histogram, Named};
 use crate::router::Router;
 use crate::rule::Rules;
+use crate::tls::{self, Tls};
 
 /// What stands in the place of a name beyond the bound.
 const OTHER: &str = "_other";
@@ -46,6 +47,7 @@ pub(super) struct Sources {
     pub(super) rules: Rules,
     pub(super) delivery: Delivery,
     pub(super) router: Router,
+    pub(super) tls: Option<Tls>,
 }
 
 /// What publishers brought to one bus.
@@ -94,6 +96,8 @@ impl Metrics {
         let mut out = Exposition::default();
         self.process(&mut out);
         self.publishing(&mut out, held_bytes);
+        let tls = self.sources.tls.as_ref();
+        handshakes(&mut out, &tls.map(Tls::figures).unwrap_or_default());
         self.journal(&mut out);
         self.routing(&mut out);
         let figures = self.sources.delivery.figures();
@@ -289,6 +293,19 @@ fn resident_bytes() -> Option<u64> {
     let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
     let resident: u64 = pages.split_whitespace().nth(1)?.parse().ok()?;
     Some(resident * rustix::param::page_size() as u64)
+}
+
+fn handshakes(out: &mut Exposition, figures: &tls::Figures) {
+    let help = "TLS handshakes of the listener, by what came of them";
+    out.counter("eventyard_tls_handshakes_total", help)
+        .with(&[("outcome", "with_certificate")], figures.with_certificate)
+        .with(
+            &[("outcome", "without_certificate")],
+            figures.without_certificate,
+        )
+        .with(&[("outcome", "failed")], figures.failed)
+        .with(&[("outcome", "slow")], figures.slow)
+        .with(&[("outcome", "displaced")], figures.displaced);
 }
 
 fn attempts(out: &mut Exposition, figures: &Figures) {

@@ -42,6 +42,7 @@ use crate::log::Log;
 use crate::rule::Rules;
 use crate::schedule::Schedule;
 use crate::secret::Secrets;
+use crate::tls::Tls;
 
 pub use access::Need;
 pub use error::Problem;
@@ -84,6 +85,7 @@ pub struct Api {
     schedule: Schedule,
     secrets: Secrets,
     access: Access,
+    tls: Option<Tls>,
     metrics_are_open: bool,
     metrics: metrics::Metrics,
     bodies: body::Bodies,
@@ -101,6 +103,8 @@ pub struct Parts {
     pub schedule: Schedule,
     pub secrets: Secrets,
     pub access: Access,
+    /// What the listener speaks, if it is to speak TLS.
+    pub tls: Option<Tls>,
 }
 
 impl Api {
@@ -115,12 +119,14 @@ impl Api {
             schedule,
             secrets,
             access,
+            tls,
         } = parts;
         let metrics = metrics::Metrics::new(metrics::Sources {
             log: log.clone(),
             rules: rules.clone(),
             delivery: delivery.clone(),
             router,
+            tls: tls.clone(),
         });
         Arc::new(Self {
             log,
@@ -129,6 +135,7 @@ impl Api {
             schedule,
             secrets,
             access,
+            tls,
             metrics_are_open: config.metrics_are_open,
             metrics,
             bodies: body::Bodies::new(config.body_idle_timeout),

@@ -13,20 +13,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, Version, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, Problem};
 use crate::limits;
+use crate::tls::Tls;
 
 /// Listens on the address; an error says what to do.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -53,6 +56,7 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 pub(super) async fn serve<A, F>(
     listener: TcpListener,
     config: Config,
+    tls: Option<Tls>,
     stop: CancellationToken,
     answer: A,
 ) -> anyhow::Result<()>
@@ -65,8 +69,23 @@ where
     let mut connections = JoinSet::new();
     while let Some((stream, place)) = next(&listener, &places, &mut connections, &stop).await {
         let (http, answer, stop) = (Arc::clone(&http), answer.clone(), stop.clone());
+        let tls = tls.clone();
         connections.spawn(async move {
-            converse(&http, stream, config.head_timeout, stop, answer).await;
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "could not turn Nagle's algorithm off");
+            }
+            match tls {
+                None => converse(&http, stream, config.head_timeout, stop, answer).await,
+                // Boxed, so that a connection without TLS takes no room for it.
+                Some(tls) => {
+                    Box::pin(async move {
+                        if let Some(stream) = shake_hands(&tls, stream, &stop).await {
+                            converse(&http, stream, config.head_timeout, stop, answer).await;
+                        }
+                    })
+                    .await
+                }
+            }
             drop(place);
         });
     }
@@ -127,10 +146,31 @@ fn http(config: &Config) -> auto::Builder<TokioExecutor> {
     http
 }
 
+/// The connection under TLS; `None` when there is none, or it is time to stop.
+async fn shake_hands(
+    tls: &Tls,
+    stream: TcpStream,
+    stop: &CancellationToken,
+) -> Option<TlsStream<TcpStream>> {
+    let peer = stream.peer_addr();
+    let shaken = tokio::select! {
+        biased;
+        () = stop.cancelled() => return None,
+        shaken = tls.accept(stream) => shaken,
+    };
+    match shaken {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            tracing::debug!(?peer, %error, "no TLS connection");
+            None
+        }
+    }
+}
+
 /// One connection, from its first byte to its end.
 async fn converse<A, F>(
     http: &auto::Builder<TokioExecutor>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     head_timeout: Duration,
     stop: CancellationToken,
     answer: A,
@@ -138,14 +178,12 @@ async fn converse<A, F>(
     A: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "could not turn Nagle's algorithm off");
-    }
     let asked = Arc::new(AtomicBool::new(false));
     let service = {
         let asked = Arc::clone(&asked);
-        service_fn(move |request| {
+        service_fn(move |mut request| {
             asked.store(true, Ordering::Relaxed);
+            name_host(&mut request);
             answered(answer(request))
         })
     };
@@ -174,6 +212,19 @@ async fn converse<A, F>(
                 stopping = true;
             }
         }
+    }
+}
+
+/// HTTP/2 names the host in `:authority`. Who asks for `Host` finds it there too (RFC 9113, section
+/// 8.3.1): what keeps web pages away from an open bus does.
+fn name_host(request: &mut Request<Incoming>) {
+    if request.version() != Version::HTTP_2 {
+        return;
+    }
+    let authority = request.uri().authority();
+    let host = authority.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
     }
 }
 

@@ -20,9 +20,18 @@ pub(crate) struct ServerArgs {
     )]
     pub(crate) url: String,
     /// File with the API key, where the bus asks for one; EVENTYARD_API_KEY may hold it instead.
-    // As text, since a variable that is set to nothing is as good as none.
+    // The paths are text, since a variable that is set to nothing is as good as none.
     #[arg(long, env = "EVENTYARD_API_KEY_FILE", value_name = "FILE")]
     pub(crate) api_key_file: Option<OsString>,
+    /// File with the authorities, in PEM, that are trusted to vouch for the bus, and no others.
+    #[arg(long, env = "EVENTYARD_CA", value_name = "FILE")]
+    pub(crate) ca: Option<OsString>,
+    /// File with a certificate to show, in PEM, where the bus asks for one.
+    #[arg(long, env = "EVENTYARD_CERT", value_name = "FILE")]
+    pub(crate) cert: Option<OsString>,
+    /// File with its private key, unless that stands in the certificate's file.
+    #[arg(long, env = "EVENTYARD_CERT_KEY", value_name = "FILE")]
+    pub(crate) cert_key: Option<OsString>,
 }
 
 /// Holds the API key. No flag does: others can see a program's arguments.
@@ -46,15 +55,34 @@ pub(crate) struct BusArgs {
 
 impl ServerArgs {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        match self.api_key()? {
-            Some(key) => Ok(Client::with_api_key(&self.url, key.trim())?),
-            None => Ok(Client::new(&self.url)?),
+        let mut client = Client::builder(&self.url);
+        if let Some(key) = self.api_key()? {
+            client = client.api_key(key.trim());
         }
+        if let Some(path) = given(&self.ca) {
+            client = client.authorities(read("the authorities", path)?);
+        }
+        match (given(&self.cert), given(&self.cert_key)) {
+            (None, None) => {}
+            (Some(cert), key) => {
+                let mut pem = read("the certificate", cert)?;
+                if let Some(key) = key {
+                    pem.push('\n');
+                    pem.push_str(&read("the certificate's private key", key)?);
+                }
+                client = client.identity(pem);
+            }
+            (None, Some(_)) => {
+                return Err(Failure::usage(
+                    "a private key was named, and no certificate; name that with --cert",
+                ));
+            }
+        }
+        Ok(client.build()?)
     }
 
     fn api_key(&self) -> Result<Option<String>, Failure> {
-        let file = self.api_key_file.as_deref().map(Path::new);
-        let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) else {
+        let Some(path) = given(&self.api_key_file) else {
             return match std::env::var(ENV_API_KEY) {
                 Ok(key) => Ok(Some(key).filter(|key| !key.trim().is_empty())),
                 Err(VarError::NotPresent) => Ok(None),
@@ -64,17 +92,27 @@ impl ServerArgs {
                 }
             };
         };
-        let file = path.display();
-        let key = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("cannot read the API key in {file}: {error}"))
-        })?;
+        let key = read("the API key", path)?;
         match key.trim() {
             "" => Err(Failure::usage(format!(
-                "{file} is empty, and should hold an API key"
+                "{} is empty, and should hold an API key",
+                path.display()
             ))),
             _ => Ok(Some(key)),
         }
     }
+}
+
+/// A path that was set; a variable that is set to nothing is as good as none.
+fn given(path: &Option<OsString>) -> Option<&Path> {
+    let path = path.as_deref().map(Path::new);
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+fn read(what: &str, path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("cannot read {what} in {}: {error}", path.display()))
+    })
 }
 
 impl BusArgs {

@@ -47,6 +47,7 @@ Examples:
 Environment:
   EVENTYARD_URL      the bus that client commands talk to
   EVENTYARD_API_KEY  the API key that they show it
+  EVENTYARD_CA       the authorities that they trust to vouch for it, where it speaks TLS
   NO_COLOR           plain output, as when the output is no terminal
 
 Exit codes:

@@ -9,6 +9,7 @@ use crate::app::{App, Running};
 use crate::config::{self, Flags};
 use crate::rule::FolderError;
 use crate::telemetry;
+use crate::tls::TlsError;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,7 +21,7 @@ Examples:
 
 Signals:
   SIGTERM, SIGINT   finish what is under way, keep the rest for the next start, and stop
-  SIGHUP            read the rules folder again";
+  SIGHUP            read the rules folder and the certificates again";
 
 /// Run the bus.
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
                     | AccessError::NoRootKey { .. }
             )
         );
-        match is_setting || error.is::<FolderError>() {
+        match is_setting || error.is::<FolderError>() || error.is::<TlsError>() {
             true => Failure::invalid(text),
             false => Failure::failed(text),
         }

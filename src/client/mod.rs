@@ -14,7 +14,9 @@
 //! Documents (events, rules, dead letters) come as JSON text, [`Json`], so that numbers keep their
 //! digits and objects their key order.
 
+mod builder;
 mod error;
+mod reason;
 mod request;
 mod tail;
 mod types;
@@ -26,6 +28,7 @@ use serde::Deserialize;
 
 use crate::event::Event;
 
+pub use builder::ClientBuilder;
 pub use error::{ClientError, Problem, ProblemPlace};
 pub use request::{Client, Export};
 pub use tail::{Tail, TailMessage, TailOptions};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
+use super::reason::reason;
 use super::types::{Json, Page, Versioned};
 use super::{ClientError, Problem};
 
@@ -18,48 +18,21 @@ pub struct Client {
 
 /// How long one call may take: far above what a bus needs that is well, so that a broken one is
 /// noticed.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Client {
     /// A client of the bus at `base`, such as `http://127.0.0.1:8080`, that asks for no API keys.
     pub fn new(base: &str) -> Result<Client, ClientError> {
-        Client::build(base, HeaderMap::new())
+        Client::builder(base).build()
     }
 
     /// A client that shows this API key with every call.
     pub fn with_api_key(base: &str, key: &str) -> Result<Client, ClientError> {
-        let value = HeaderValue::try_from(format!("Bearer {key}"));
-        // The error does not repeat the key.
-        let mut value = value.map_err(|_| {
-            ClientError::Invalid(
-                "the API key holds characters that cannot be sent; it is one line of letters, digits and `_`"
-                    .to_owned(),
-            )
-        })?;
-        value.set_sensitive(true);
-        Client::build(base, HeaderMap::from_iter([(AUTHORIZATION, value)]))
+        Client::builder(base).api_key(key).build()
     }
 
-    fn build(base: &str, headers: HeaderMap) -> Result<Client, ClientError> {
-        let invalid = |reason: String| {
-            ClientError::Invalid(format!(
-                "{base:?} is not the URL of a bus: {reason}; an example is http://127.0.0.1:8080"
-            ))
-        };
-        let url = Url::parse(base).map_err(|error| invalid(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(invalid("it must start with http:// or https://".into()));
-        }
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("eventyard-client/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .timeout(CALL_TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| invalid(innermost(&error)))?;
-        Ok(Client { http, base: url })
+    pub(super) fn over(http: reqwest::Client, base: Url) -> Client {
+        Client { http, base }
     }
 
     /// The base URL, without a trailing slash.
@@ -239,7 +212,7 @@ impl Client {
             reason: if error.is_timeout() {
                 format!("no answer within {} s", CALL_TIMEOUT.as_secs())
             } else {
-                innermost(error)
+                reason(error)
             },
         }
     }
@@ -274,15 +247,6 @@ fn start_of(body: &[u8]) -> String {
         .chars()
         .take(300)
         .collect()
-}
-
-/// The message of the cause at the bottom: reqwest's own says only that sending failed.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ const OTHER_VARIABLES: &[&str] = &[
     "EVENTYARD_API_KEY",
     "EVENTYARD_API_KEY_FILE",
     "EVENTYARD_BUS",
+    "EVENTYARD_CA",
+    "EVENTYARD_CERT",
+    "EVENTYARD_CERT_KEY",
     "EVENTYARD_OUTPUT",
     "EVENTYARD_URL",
 ];
@@ -109,6 +112,30 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Choice(&["keys", "open"]),
         default: "keys",
         help: "Whether /metrics needs a key with the scope read on all buses while access is keys, or is open to everybody",
+    },
+    Field {
+        key: "tls_cert_file",
+        kind: Kind::OptionalPath,
+        default: "",
+        help: "File with the bus's certificate in PEM, those that lead to its authority behind it: the bus speaks TLS. Read again when it changes",
+    },
+    Field {
+        key: "tls_key_file",
+        kind: Kind::OptionalPath,
+        default: "",
+        help: "File with the certificate's private key in PEM; without it the key stands in tls_cert_file",
+    },
+    Field {
+        key: "tls_client_ca_file",
+        kind: Kind::OptionalPath,
+        default: "",
+        help: "File with the authorities, in PEM, whose certificates clients show, in addition to an API key",
+    },
+    Field {
+        key: "tls_client_certs",
+        kind: Kind::Choice(&["required", "optional"]),
+        default: "required",
+        help: "Whether a client that shows no certificate is let in while tls_client_ca_file is set",
     },
     Field {
         key: "segment_bytes",

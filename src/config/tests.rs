@@ -105,6 +105,45 @@ fn a_mistyped_level_is_no_silence() {
 }
 
 #[test]
+fn certificates_turn_tls_on_and_what_would_be_without_effect_is_refused() {
+    let load = |settings: &[(&str, &str)]| {
+        let flags = settings
+            .iter()
+            .fold(Flags::default(), |flags, (key, value)| {
+                flags.with(key, *value)
+            });
+        load_from(&flags, &[]).map(|loaded| loaded.config.tls)
+    };
+    assert!(load(&[]).unwrap().is_none());
+    let tls = load(&[("tls_cert_file", "a")]).unwrap().unwrap();
+    assert!(tls.key.is_none() && tls.clients.is_none());
+    let clients = [
+        ("tls_cert_file", "a"),
+        ("tls_key_file", "b"),
+        ("tls_client_ca_file", "c"),
+    ];
+    let tls = load(&clients).unwrap().unwrap();
+    assert!(tls.key.is_some() && !tls.clients.unwrap().are_optional);
+    let optional = [clients.as_slice(), &[("tls_client_certs", "optional")]].concat();
+    assert!(
+        load(&optional)
+            .unwrap()
+            .unwrap()
+            .clients
+            .unwrap()
+            .are_optional
+    );
+    for key in ["tls_key_file", "tls_client_ca_file"] {
+        let error = load(&[(key, "b")]).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("flag --{}: ", key.replace('_', "-"))),
+            "{error}"
+        );
+        assert!(error.contains("`tls_cert_file`"), "{error}");
+    }
+}
+
+#[test]
 fn a_named_rules_folder_must_exist() {
     let flags = Flags::default().with("rules_dir", "no/such/folder");
     let error = load_from(&flags, &[]).unwrap_err();

@@ -22,6 +22,7 @@ mod hostile;
 mod insight;
 mod leaks;
 mod limits;
+mod listener_tls;
 mod metrics;
 mod openapi;
 mod ordering;

@@ -55,7 +55,7 @@ async fn start(connections: usize) -> TestServer {
             }
         }
     };
-    let task = tokio::spawn(serve(listener, config, stop.clone(), answer));
+    let task = tokio::spawn(serve(listener, config, None, stop.clone(), answer));
     TestServer {
         addr,
         stop,

@@ -1,0 +1,72 @@
+//! Why a call brought no answer, in words that say what to change.
+
+use std::error::Error;
+
+/// The cause at the bottom, since reqwest's own message says only that sending failed; of TLS, what
+/// mends it.
+pub(super) fn reason(error: &reqwest::Error) -> String {
+    let is_tls = error.url().is_some_and(|url| url.scheme() == "https");
+    let mut cause: &dyn Error = error;
+    loop {
+        if let Some(tls) = tls_error(cause) {
+            return words(tls);
+        }
+        match cause.source() {
+            Some(next) => cause = next,
+            None => break,
+        }
+    }
+    let text = cause.to_string();
+    match text.split_once("received fatal alert: ") {
+        // HTTP/2 keeps of its transport's error the text only.
+        Some((_, alert)) => alert_words(alert),
+        None if text.contains("invalid HTTP version") => {
+            format!("{text}; if the bus speaks TLS, its URL begins with https://")
+        }
+        // With TLS 1.3 a client is told after it has begun to speak, and may hear of the end only.
+        None if is_tls && (text.contains("closed") || text.contains("reset")) => {
+            format!("{text}; a bus does so that wants a certificate, or another one: see --cert")
+        }
+        None => text,
+    }
+}
+
+/// The reason of a failed TLS connection, where this is one.
+fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let io_error = error.downcast_ref::<std::io::Error>()?;
+    let inner = io_error.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_error(inner))
+}
+
+fn words(error: &rustls::Error) -> String {
+    use rustls::{CertificateError as Bad, Error};
+    match error {
+        Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => "nobody who is trusted vouches for its certificate; if its authority is a private one, name that with --ca or EVENTYARD_CA".to_owned(),
+        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "its certificate is for another name than the host of the URL".to_owned()
+        }
+        Error::InvalidMessage(_) => {
+            "what answers there speaks no TLS; without it the URL begins with http://".to_owned()
+        }
+        Error::AlertReceived(alert) => alert_words(&format!("{alert:?}")),
+        other => format!("TLS: {other}"),
+    }
+}
+
+/// Why the bus ended the connection, by the names of RFC 8446, section 6.
+fn alert_words(alert: &str) -> String {
+    match alert {
+        "CertificateRequired" | "NoCertificate" => {
+            "it wants a client certificate; name one with --cert or EVENTYARD_CERT".to_owned()
+        }
+        "BadCertificate"
+        | "UnsupportedCertificate"
+        | "CertificateRevoked"
+        | "CertificateExpired"
+        | "CertificateUnknown"
+        | "UnknownCA"
+        | "DecryptError"
+        | "AccessDenied" => format!("it refuses the certificate of --cert ({alert})"),
+        other => format!("TLS: it ended the connection ({other})"),
+    }
+}

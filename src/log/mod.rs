@@ -467,7 +467,8 @@ impl Log {
         Ok((view.parked_count(target)?, view.backlogged_count(target)?))
     }
 
-    /// Whether a delivery is parked, backlogged or dead-lettered.
+    /// Whether a delivery is parked, backlogged or dead-lettered, or acknowledged by a puller
+    /// while the checkpoint has not passed its event.
     ///
     /// # Errors
     /// [`LogError`], as for all views.
@@ -475,6 +476,7 @@ impl Log {
         let view = self.shared.view()?;
         Ok(view.parked(target, sequence)?.is_some()
             || view.dead_letter(target, sequence)?.is_some()
+            || view.is_acknowledged(target, sequence)?
             || view.is_backlogged(target, sequence)?)
     }
 

@@ -101,6 +101,12 @@ pub enum Record {
         target: TargetId,
         deliveries: Vec<(Sequence, OrderKey)>,
     },
+    /// A puller has acknowledged deliveries of these events. Said beside what settles those that
+    /// are on disk, so that a router which comes by again leaves them out.
+    Acknowledged {
+        target: TargetId,
+        sequences: Vec<Sequence>,
+    },
 }
 
 impl Record {

@@ -670,3 +670,31 @@ async fn a_read_says_itself_what_is_gone() {
     let run = test.log.read_on(kept - 1, 10).await.unwrap();
     assert_eq!(run.gone_through, None);
 }
+
+#[tokio::test]
+async fn an_acknowledgement_holds_until_the_checkpoint_has_passed_it() {
+    let test = TestLog::open();
+    let first = test.publish("first").await.sequence;
+    let second = test.publish("second").await.sequence;
+    let (target, other) = (TargetId(1), TargetId(2));
+    let record = Record::Acknowledged {
+        target,
+        sequences: vec![first, second],
+    };
+    test.log.commit(&[record]).await.unwrap();
+    let check = |test: &TestLog, expected: [bool; 2]| {
+        for (sequence, expected) in [first, second].into_iter().zip(expected) {
+            let kept = test.log.is_kept(target, sequence).unwrap();
+            assert_eq!(kept, expected, "{sequence}");
+            assert!(!test.log.is_kept(other, sequence).unwrap());
+        }
+    };
+    check(&test, [true, true]);
+    let test = test.reopen(|dir| std::fs::remove_dir_all(dir.join("view")).unwrap());
+    check(&test, [true, true]);
+    let checkpoint = |routed_through| [Record::Checkpoint { routed_through }];
+    test.log.commit(&checkpoint(first)).await.unwrap();
+    check(&test, [false, true]);
+    test.log.commit(&checkpoint(second)).await.unwrap();
+    check(&test, [false, false]);
+}

@@ -279,6 +279,9 @@ fn is_current(view: &View, record: &Record, number: Sequence) -> Result<bool, Lo
         | Record::DeadLetterRemoved { .. }
         | Record::DeferredDone { .. }
         | Record::ScheduleForgotten { .. } => false,
+        // It speaks of events before it, and a segment with one that the checkpoint has not passed
+        // stays.
+        Record::Acknowledged { .. } => false,
     })
 }
 

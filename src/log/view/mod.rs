@@ -4,6 +4,7 @@
 //! each, with its key and value. Folding a frame twice changes nothing that the frames after it do
 //! not set right again, which is what lets a restart begin at an older frame.
 
+mod acknowledged;
 mod backlog;
 mod dead_letter;
 mod deferred;
@@ -35,6 +36,7 @@ pub(super) use segments::BusUse;
 /// The first byte of each kind of key. The compiler sees to it that no two kinds share one.
 #[repr(u8)]
 enum Table {
+    Acknowledged = b'a',
     Backlog = b'k',
     Bus = b'c',
     CarriedEvent = b'e',
@@ -228,7 +230,7 @@ impl View {
             Record::Checkpoint { routed_through } => {
                 fold.batch
                     .put(meta_key("routed"), encode(&(routed_through, number)));
-                Ok(())
+                self.fold_passed(routed_through, fold)
             }
             Record::TargetsNumbered { last } => self.fold_last_target(last, fold),
             Record::Deferred { sequence, due } => {
@@ -254,6 +256,10 @@ impl View {
             }
             Record::TargetMarked(mark) => {
                 standing::fold_mark(&mark, fold);
+                Ok(())
+            }
+            Record::Acknowledged { target, sequences } => {
+                acknowledged::fold_acknowledged(target, &sequences, fold);
                 Ok(())
             }
         }

@@ -495,6 +495,9 @@ pub const API_KEY_GRANTS: usize = 20;
 /// Buses that one grant of an API key names.
 pub const API_KEY_BUSES: usize = 1_000;
 
+/// Targets that one grant of an API key names.
+pub const API_KEY_TARGETS: usize = 1_000;
+
 /// Bytes of a request for an API key: its grants may name many buses and hold patterns.
 pub const API_KEY_REQUEST_BYTES: usize = 256 * 1024;
 
@@ -544,6 +547,7 @@ pub const TRACE_CHUNKS_MIN: usize = 16;
 /// changed or deleted since. Each costs some look-ups on disk.
 pub const TRACE_OTHER_TARGETS: usize = 10_000;
 
+<<<<<<< HEAD
 /// Time for a whole TLS handshake: some round trips, over any network that is of use.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -557,3 +561,52 @@ pub const TLS_FILE_BYTES: usize = 1024 * 1024;
 /// How often the listener's certificates are read, to see whether they are others: three small files.
 /// A watch of the system's would miss those behind links and on network file systems.
 pub const TLS_FILES_READ_EVERY: Duration = Duration::from_secs(10);
+=======
+/// How long a puller has for a delivery when neither it nor the target says: a handler that takes
+/// longer extends, and of one that died the delivery comes to another soon.
+pub const PULL_LEASE_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Shortest lease: below it the way to the puller and back is most of it.
+pub const PULL_LEASE_MIN: Duration = Duration::from_secs(1);
+
+/// Longest lease, and longest extension: what a dead puller holds comes again after it.
+pub const PULL_LEASE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Deliveries of one target that are leased at once when it does not say: each is a small task.
+pub const PULL_LEASES_DEFAULT: usize = 1_000;
+
+/// Most of them that a target may ask for.
+pub const PULL_LEASES_MAX: usize = 10_000;
+
+/// Deliveries that one request pulls at most: their events are read at the same time.
+pub const PULL_DELIVERIES: usize = 256;
+
+/// Deliveries that a request pulls when it does not say.
+pub const PULL_DELIVERIES_DEFAULT: usize = 10;
+
+/// Bytes of events in the answer to one pull, beyond which it gets no more of them: one of the
+/// largest fits, written out in base64.
+pub const PULL_ANSWER_BYTES: usize = 2 * EVENT_BYTES;
+
+/// Bytes of one target's events that answers to pulls hold, so that pullers who read slowly cost
+/// memory within bounds, and hold up their own target only.
+pub const PULL_ANSWERS_BYTES: usize = 8 * PULL_ANSWER_BYTES;
+
+/// Longest that a pull waits for a delivery: proxies commonly cut silent requests off after 60 s.
+pub const PULL_WAIT_MAX: Duration = Duration::from_secs(50);
+
+/// Requests that wait for deliveries of one target: each is a connection.
+pub const PULLS_WAITING: usize = 1_000;
+
+/// Tokens that one request acknowledges, gives back or extends.
+pub const PULL_TOKENS: usize = 1_000;
+
+/// Bytes of a request that pulls or answers for what was pulled: `PULL_TOKENS` of them fit.
+pub const PULL_REQUEST_BYTES: usize = 64 * 1024;
+
+/// Longest delay that a puller may ask for when it gives a delivery back.
+pub const PULL_DELAY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long an acknowledgement waits to be on disk before it is answered that this is not known.
+pub const PULL_ACK_PATIENCE: Duration = Duration::from_secs(10);
+>>>>>>> 181f6c8 (Targets that are pulled, for subscribers behind a firewall)

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::event::Event;
 use crate::limits;
-use crate::log::BusName;
+use crate::log::{BusName, RuleName, TargetName};
 use crate::pattern::{EventPattern, PatternError};
 use crate::rule;
 
@@ -34,6 +34,8 @@ pub enum Scope {
     Read,
     /// Change buses, rules, targets, dead letters; and read, since nobody changes blindly.
     Manage,
+    /// Pull deliveries, and say what became of them.
+    Consume,
 }
 
 impl Scope {
@@ -44,6 +46,7 @@ impl Scope {
             Self::Publish => "publish",
             Self::Read => "read",
             Self::Manage => "manage",
+            Self::Consume => "consume",
         }
     }
 
@@ -80,6 +83,14 @@ pub struct GrantDocument {
     )]
     #[schema(value_type = Object, required = false)]
     pub pattern: Option<Box<RawValue>>,
+    /// Which targets may be pulled, as `<rule>/<target>`. Absent: all that are pulled.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Vec<String>, required = false, min_items = 1)]
+    pub targets: Option<BTreeSet<String>>,
 }
 
 /// Reads what bounds a key where it is given. Absent means no bound; a `null`, perhaps from a template
@@ -108,6 +119,14 @@ pub enum GrantError {
     PatternOfOther,
     #[error("{}", .0.reason)]
     Pattern(PatternError),
+    #[error("says which targets may be pulled, and belongs to the scope `consume` only")]
+    TargetsOfOther,
+    #[error("names no target; leave `targets` out to grant it on all")]
+    NoTarget,
+    #[error("names {0} targets, {max} at most are taken; leave `targets` out to grant it on all", max = limits::API_KEY_TARGETS)]
+    ManyTargets(usize),
+    #[error("{0:?} names no target: write `<rule>/<target>`, such as \"orders/worker\"")]
+    Target(String),
 }
 
 impl GrantError {
@@ -117,6 +136,9 @@ impl GrantError {
         match self {
             Self::NoBus | Self::ManyBuses(_) => "/buses".to_owned(),
             Self::PatternOfOther => "/pattern".to_owned(),
+            Self::TargetsOfOther | Self::NoTarget | Self::ManyTargets(_) | Self::Target(_) => {
+                "/targets".to_owned()
+            }
             Self::Pattern(error) => format!("/pattern{}", error.pointer),
         }
     }
@@ -135,6 +157,9 @@ impl Grant {
             Some(_) if document.scope != Scope::Publish => return Err(GrantError::PatternOfOther),
             Some(text) => Some(EventPattern::parse(text.get()).map_err(GrantError::Pattern)?),
         };
+        if let Some(targets) = &document.targets {
+            check_targets(document.scope, targets)?;
+        }
         Ok(Grant { document, pattern })
     }
 
@@ -152,6 +177,43 @@ impl Grant {
     fn covers(&self, wanted: Scope) -> bool {
         self.document.scope.covers(wanted)
     }
+}
+
+fn check_targets(scope: Scope, targets: &BTreeSet<String>) -> Result<(), GrantError> {
+    if scope != Scope::Consume {
+        return Err(GrantError::TargetsOfOther);
+    }
+    match targets.len() {
+        0 => return Err(GrantError::NoTarget),
+        many if many > limits::API_KEY_TARGETS => return Err(GrantError::ManyTargets(many)),
+        _ => {}
+    }
+    let is_name = |text: &str| {
+        let parts = text.split_once('/');
+        parts.is_some_and(|(rule, target)| {
+            RuleName::new(rule).is_ok() && TargetName::new(target).is_ok()
+        })
+    };
+    match targets.iter().find(|text| !is_name(text)) {
+        Some(bad) => Err(GrantError::Target(bad.chars().take(100).collect())),
+        None => Ok(()),
+    }
+}
+
+/// Whether one of the grants lets pull this target of this bus.
+pub(super) fn on_target(
+    grants: &[Grant],
+    bus: &BusName,
+    rule: &RuleName,
+    target: &TargetName,
+) -> bool {
+    let name = format!("{rule}/{target}");
+    grants.iter().any(|grant| {
+        let targets = grant.document.targets.as_ref();
+        grant.covers(Scope::Consume)
+            && grant.is_on(bus)
+            && targets.is_none_or(|targets| targets.contains(&name))
+    })
 }
 
 /// Whether one of the grants has the scope on this bus.
@@ -263,6 +325,35 @@ mod tests {
     }
 
     #[test]
+    fn a_target_is_pulled_by_who_may() {
+        let check = |json: &str, expected: [bool; 4]| {
+            let grants = grants(&[json]);
+            let places = [
+                ("a", "orders", "worker"),
+                ("a", "orders", "other"),
+                ("a", "other", "worker"),
+                ("b", "orders", "worker"),
+            ];
+            let found = places.map(|(bus, rule, target)| {
+                on_target(
+                    &grants,
+                    &BusName::new(bus).unwrap(),
+                    &RuleName::new(rule).unwrap(),
+                    &TargetName::new(target).unwrap(),
+                )
+            });
+            assert_eq!(found, expected, "{json}");
+        };
+        check(r#"{"scope":"consume"}"#, [true; 4]);
+        check(r#"{"scope":"manage"}"#, [false; 4]);
+        check(r#"{"scope":"read"}"#, [false; 4]);
+        let one = r#"{"scope":"consume","buses":["a"],"targets":["orders/worker"]}"#;
+        check(one, [true, false, false, false]);
+        let one = r#"{"scope":"consume","targets":["orders/worker"]}"#;
+        check(one, [true, false, false, true]);
+    }
+
+    #[test]
     fn null_grants_nothing() {
         let buses = serde_json::from_str::<GrantDocument>(r#"{"scope":"read","buses":null}"#);
         assert!(buses.is_err());
@@ -281,5 +372,9 @@ mod tests {
             r#"{"scope":"publish","pattern":{"type":"a"}}"#,
             "/pattern/type",
         );
+        check(r#"{"scope":"read","targets":["a/b"]}"#, "/targets");
+        check(r#"{"scope":"consume","targets":[]}"#, "/targets");
+        check(r#"{"scope":"consume","targets":["a"]}"#, "/targets");
+        check(r#"{"scope":"consume","targets":["a/b/c"]}"#, "/targets");
     }
 }

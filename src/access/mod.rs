@@ -33,7 +33,7 @@ use self::root::RootKey;
 use crate::clock::{Clock, Timestamp};
 use crate::event::Event;
 use crate::limits;
-use crate::log::BusName;
+use crate::log::{BusName, RuleName, TargetName};
 use crate::rule::RateLimit;
 use crate::secret::{SecretText, Secrets, SecretsError};
 
@@ -232,6 +232,13 @@ impl Caller {
     pub fn may_on_any(&self, scope: Scope) -> bool {
         self.grants()
             .is_none_or(|grants| grant::on_any(grants, scope))
+    }
+
+    /// Whether the caller may pull this target.
+    #[must_use]
+    pub fn may_consume(&self, bus: &BusName, rule: &RuleName, target: &TargetName) -> bool {
+        let grants = self.grants();
+        grants.is_none_or(|grants| grant::on_target(grants, bus, rule, target))
     }
 
     /// Whether the caller may publish on this bus whatever it likes.

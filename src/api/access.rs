@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Api, Problem, web_page};
 use crate::access::{Caller, Mode, Scope};
-use crate::log::BusName;
+use crate::log::{BusName, RuleName, TargetName};
 
 /// What a route wants of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Need {
     /// `publish` on the bus of the path, or on `default` where the path names none. Publishing asks
     /// by itself, since it does not always come through the routes and looks at events too.
     Publish,
+    /// `consume` on the target of the path.
+    Consume,
     /// The scope on the bus of the path.
     OnBus(Scope),
     /// The scope on all buses: what is asked for belongs to none of them.
@@ -87,6 +89,15 @@ async fn judge(api: &Api, need: Need, request: &mut Request) -> Result<Caller, P
             let bus = bus(request).await?;
             check(&caller, scope, &bus)?;
         }
+        (Caller::Key(_), Need::Consume) => {
+            let bus = bus(request).await?;
+            let rule = RuleName::new(&named(request, "rule").await?)?;
+            let target = TargetName::new(&named(request, "target").await?)?;
+            if !caller.may_consume(&bus, &rule, &target) {
+                let place = format!("on the target `{rule}/{target}` of the bus `{bus}`");
+                return Err(Problem::forbidden(Scope::Consume, &place));
+            }
+        }
         (_, Need::OnAll(scope)) if !caller.may_on_all(scope) => {
             return Err(Problem::forbidden(scope, "on all buses"));
         }
@@ -109,13 +120,18 @@ pub(super) fn check(caller: &Caller, scope: Scope, bus: &BusName) -> Result<(), 
 
 /// The bus of the path, as the handler will read it.
 async fn bus(request: &mut Request) -> Result<BusName, Problem> {
+    Ok(BusName::new(&named(request, "bus").await?)?)
+}
+
+/// A part of the path, which the route has.
+async fn named(request: &mut Request, part: &str) -> Result<String, Problem> {
     let params = request.extract_parts::<RawPathParams>().await;
     let params = params.map_err(|error| {
         Problem::malformed(format!("The path is wrong: {}.", error.body_text()))
     })?;
-    let name = params.iter().find(|(name, _)| *name == "bus");
-    let (_, name) = name.expect("the route has a bus");
-    Ok(BusName::new(name)?)
+    let found = params.iter().find(|(name, _)| *name == part);
+    let (_, value) = found.expect("the route has such a part");
+    Ok(value.to_owned())
 }
 
 #[cfg(test)]

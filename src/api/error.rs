@@ -238,6 +238,16 @@ impl Problem {
         )
     }
 
+    /// 409: the target is not of the kind that this is done to.
+    pub(super) fn other_kind(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            "Not possible as things stand",
+            detail,
+        )
+    }
+
     /// 503
     pub(super) fn unavailable(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         let mut problem = Self::new(

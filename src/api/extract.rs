@@ -144,8 +144,24 @@ pub(super) async fn json<T: DeserializeOwned>(
     body: Body,
     limit: usize,
 ) -> Result<T, Problem> {
+    parsed(&text(api, body, limit).await?)
+}
+
+/// The same, where an empty body says nothing in particular.
+pub(super) async fn json_or_default<T: DeserializeOwned + Default>(
+    api: &Api,
+    body: Body,
+    limit: usize,
+) -> Result<T, Problem> {
     let text = text(api, body, limit).await?;
-    serde_json::from_str(&text).map_err(|error| match error.classify() {
+    match text.trim().is_empty() {
+        true => Ok(T::default()),
+        false => parsed(&text),
+    }
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Problem::invalid(
             "Not what is wanted here",
             format!("The body is JSON, but {error}."),

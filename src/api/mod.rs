@@ -16,6 +16,7 @@ mod metrics;
 mod openapi;
 mod patterns;
 mod publish;
+mod pulls;
 mod revision;
 mod routes;
 mod rules;

@@ -11,7 +11,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::access::{Need, guard};
 use super::{
     Api, Problem, apply, buses, dead_letters, events, health, keys, openapi, patterns, publish,
-    rules, scheduled, secrets, tail, targets, trace, transforms,
+    pulls, rules, scheduled, secrets, tail, targets, trace, transforms,
 };
 use crate::access::Scope;
 
@@ -74,6 +74,10 @@ fn table() -> Vec<Route> {
         post(&below(TARGET, "/pause"), MANAGE, targets::pause),
         post(&below(TARGET, "/resume"), MANAGE, targets::resume),
         post(&below(TARGET, "/test"), MANAGE, targets::test),
+        post(&below(TARGET, "/pull"), Need::Consume, pulls::pull),
+        post(&below(TARGET, "/ack"), Need::Consume, pulls::ack),
+        post(&below(TARGET, "/nack"), Need::Consume, pulls::nack),
+        post(&below(TARGET, "/extend"), Need::Consume, pulls::extend),
         post("/v1/apply", MANAGE_ANY, apply::apply),
         get("/v1/secrets", READ_ALL, secrets::list),
         get("/v1/secrets/{secret}", READ_ALL, secrets::one),

@@ -46,6 +46,8 @@ pub(super) struct Health {
     /// Deliveries not settled yet: waiting in memory, for a retry, or on disk behind the target.
     pending: u64,
     in_flight: u64,
+    /// Of a target that is pulled: requests that wait for deliveries; null of others.
+    pulling: Option<u64>,
     ready: u64,
     parked: u64,
     backlogged: u64,
@@ -138,12 +140,16 @@ fn refused(place: &Place, error: OperateError) -> Problem {
             format!("{error}: wait until one has its answer."),
             limits::RETRY_AFTER_SECONDS,
         ),
+        OperateError::Pulled => Problem::other_kind(format!(
+            "The target `{}` of the rule `{rule}` is pulled: nothing is sent to it.",
+            place.target()
+        )),
         OperateError::Append(error) => error.into(),
     }
 }
 
 /// The live target that the path names.
-fn key(api: &Api, place: &Place) -> Result<TargetId, Problem> {
+pub(super) fn key(api: &Api, place: &Place) -> Result<TargetId, Problem> {
     let (bus, name) = place.rule();
     api.rules.bus(bus).ok_or_else(|| Problem::no_bus(bus))?;
     let rule = api
@@ -173,6 +179,7 @@ impl From<LaneStatus> for Health {
             allowed_rate: lane.allowed_rate,
             concurrency: Some(lane.concurrency).filter(|limit| *limit > 0),
             in_flight: lane.in_flight,
+            pulling: lane.pulling,
             ready: lane.ready,
             parked: lane.parked,
             backlogged: lane.backlogged,

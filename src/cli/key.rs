@@ -1,4 +1,4 @@
-//! `eventyard key`: API keys, by which others may publish, read and manage.
+//! `eventyard key`: API keys, by which others may publish, read, manage and pull.
 
 use std::path::PathBuf;
 
@@ -32,6 +32,7 @@ Examples:
   eventyard key create shop --scope publish --bus orders --expires-in 90d --rate-limit 200/s
   eventyard key create shop --scope publish --pattern shop-events.json
   eventyard key create dashboard --scope read > dashboard.key
+  eventyard key create worker --scope consume --bus orders --target large-orders/worker
 
 The key is printed on standard output, this once; all else goes to standard error.";
 
@@ -41,8 +42,8 @@ The key is printed on standard output, this once; all else goes to standard erro
 struct CreateArgs {
     /// What to call it, such as the program that will use it.
     name: String,
-    /// What it may do; give it again for more. manage includes read.
-    #[arg(long, required = true, value_parser = ["publish", "read", "manage"])]
+    /// What it may do; give it again for more. manage includes read, and neither publish nor consume.
+    #[arg(long, required = true, value_parser = ["publish", "read", "manage", "consume"])]
     scope: Vec<String>,
     /// The bus where it may; give it again for more. Without it, all buses.
     #[arg(long, value_name = "NAME")]
@@ -50,6 +51,9 @@ struct CreateArgs {
     /// File with an event pattern (`-` is standard input): only such events may be published.
     #[arg(long, value_name = "FILE")]
     pattern: Option<PathBuf>,
+    /// The target that it may pull; give it again for more. Without it, all that are pulled.
+    #[arg(long, value_name = "RULE/TARGET")]
+    target: Vec<String>,
     /// How long it holds, such as 90d. Without it, until it is revoked.
     #[arg(long, value_name = "DURATION")]
     expires_in: Option<String>,
@@ -111,6 +115,7 @@ struct Grant {
     scope: String,
     buses: Option<Vec<String>>,
     pattern: Option<Value>,
+    targets: Option<Vec<String>>,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
@@ -156,6 +161,12 @@ fn body(args: &CreateArgs) -> Result<Value, Failure> {
             Some(pattern)
         }
     };
+    let consume = Scope::Consume.as_str();
+    if !args.target.is_empty() && !args.scope.iter().any(|scope| scope == consume) {
+        return Err(Failure::usage(
+            "--target says what may be pulled, and goes with --scope consume",
+        ));
+    }
     let grants = args.scope.iter().map(|scope| {
         let mut grant = json!({"scope": scope});
         if !args.bus.is_empty() {
@@ -163,6 +174,9 @@ fn body(args: &CreateArgs) -> Result<Value, Failure> {
         }
         if let (true, Some(pattern)) = (scope == publish, &pattern) {
             grant["pattern"] = pattern.clone();
+        }
+        if scope == consume && !args.target.is_empty() {
+            grant["targets"] = json!(args.target);
         }
         grant
     });
@@ -181,9 +195,10 @@ fn grants(shown: &Shown) -> String {
     let grants = shown.grants.iter().map(|grant| {
         let buses = grant.buses.as_ref();
         let buses = buses.map_or_else(|| "all buses".to_owned(), |buses| buses.join(", "));
-        let what = match &grant.pattern {
-            Some(_) => " (some events)",
-            None => "",
+        let what = match (&grant.pattern, &grant.targets) {
+            (Some(_), _) => " (some events)".to_owned(),
+            (None, Some(targets)) => format!(" {}", targets.join(", ")),
+            (None, None) => String::new(),
         };
         format!("{}{what} on {buses}", grant.scope)
     });

@@ -98,22 +98,7 @@ impl Sender {
         // In order nothing goes before an event that cannot be read just now.
         let mut not_read = false;
         for wanted in wanted {
-            let read = self.log.event(wanted.sequence).await;
-            let now = self.clock.now();
-            let (event, outcome) = match read {
-                Ok(Some(event)) => (Some(event), None),
-                Ok(None) => (None, Some(Outcome::Unreadable(NOT_KEPT.to_owned()))),
-                Err(error) => (None, Some(Outcome::NotRead(error.to_string()))),
-            };
-            let since = wanted
-                .since
-                .or_else(|| event.as_ref().map(|event| event.due()))
-                .unwrap_or(now);
-            let mut result = Done {
-                since,
-                bus: event.as_ref().map(|event| event.bus.clone()),
-                outcome,
-            };
+            let (event, mut result) = self.look_up(wanted).await;
             if target.ordering_key.is_some() {
                 if not_read {
                     result.outcome = None;
@@ -123,18 +108,14 @@ impl Sender {
                 not_read = matches!(result.outcome, Some(Outcome::NotRead(_)));
             }
             if let Some(event) = event {
-                if now > since.plus(target.retry.max_age) {
-                    result.outcome = Some(Outcome::Expired);
-                } else {
-                    let published = Arc::clone(&event);
-                    match transformed(target, event) {
-                        Ok(event) => {
-                            first.get_or_insert(published);
-                            members.push(done.len());
-                            events.push(event);
-                        }
-                        Err(reason) => result.outcome = Some(Outcome::NotTransformed(reason)),
+                let published = Arc::clone(&event);
+                match self.prepared(target, event, result.since) {
+                    Ok(event) => {
+                        first.get_or_insert(published);
+                        members.push(done.len());
+                        events.push(event);
                     }
+                    Err(outcome) => result.outcome = Some(outcome),
                 }
             }
             done.push(result);
@@ -156,6 +137,38 @@ impl Sender {
             done[member].outcome = Some(outcome.clone());
         }
         done
+    }
+
+    /// Reads the event of a delivery.
+    pub(super) async fn look_up(&self, wanted: &Wanted) -> (Option<Arc<LoggedEvent>>, Done) {
+        let (event, outcome) = match self.log.event(wanted.sequence).await {
+            Ok(Some(event)) => (Some(event), None),
+            Ok(None) => (None, Some(Outcome::Unreadable(NOT_KEPT.to_owned()))),
+            Err(error) => (None, Some(Outcome::NotRead(error.to_string()))),
+        };
+        let since = wanted
+            .since
+            .or_else(|| event.as_ref().map(|event| event.due()))
+            .unwrap_or_else(|| self.clock.now());
+        let done = Done {
+            since,
+            bus: event.as_ref().map(|event| event.bus.clone()),
+            outcome,
+        };
+        (event, done)
+    }
+
+    /// The event as the target gets it; `Err`: it gets nothing.
+    pub(super) fn prepared(
+        &self,
+        target: &Target,
+        event: Arc<LoggedEvent>,
+        since: Timestamp,
+    ) -> Result<Arc<LoggedEvent>, Outcome> {
+        if self.clock.now() > since.plus(target.retry.max_age) {
+            return Err(Outcome::Expired);
+        }
+        transformed(target, event).map_err(Outcome::NotTransformed)
     }
 
     /// Sends what `cause` was made into; its reply is published when the target may reply.
@@ -385,6 +398,10 @@ const NOT_KEPT: &str = "the event is no longer in the log";
 
 /// The longest that an attempt takes: a token that the target refuses is replaced once.
 pub(crate) fn longest(target: &Target) -> Duration {
+    if target.pull.is_some() {
+        // Leases end with the process that knows them: after a crash nothing is waited for.
+        return Duration::ZERO;
+    }
     match target.auth {
         Some(Auth::OAuth2(_)) => (target.timeout + limits::TOKEN_TIMEOUT) * 2,
         _ => target.timeout,
@@ -398,7 +415,7 @@ async fn within<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
 /// The same for every attempt of a delivery, different for every two deliveries, also of two buses
 /// that share a receiver; a receiver drops repeats by it. The events' ids are hashed, not carried:
 /// they are the publisher's words, and might hold a dot, which signatures do not allow.
-fn webhook_id(target: &Target, events: &[Arc<LoggedEvent>]) -> String {
+pub(super) fn webhook_id(target: &Target, events: &[Arc<LoggedEvent>]) -> String {
     let mut hasher = SipHasher13::new();
     for event in events {
         hasher.write_u64(event.sequence);

@@ -32,7 +32,7 @@ pub(crate) struct BusCounts {
 pub struct Figures {
     /// Attempts by class.
     pub attempts: Vec<(Class, u64)>,
-    /// How long attempts took, whatever came of them.
+    /// How long attempts took, whatever came of them; leases are not among them.
     pub attempt: Times,
     /// From when an event was accepted, or from its `deliverat`, until a target accepted it, where
     /// that took one attempt.
@@ -69,7 +69,9 @@ impl Measures {
     /// An attempt ended.
     pub(crate) fn attempted(&self, class: Class, took: Duration) {
         self.attempts[class as usize].fetch_add(1, Relaxed);
-        self.attempt.observe(took);
+        if !class.is_of_lease() {
+            self.attempt.observe(took);
+        }
     }
 
     /// A delivery went well at once.

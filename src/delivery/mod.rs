@@ -11,11 +11,13 @@ mod clients;
 mod connections;
 mod consent;
 pub mod dead_letter;
+mod desk;
 mod draft;
 mod encode;
 mod in_hand;
 mod inbox;
 mod lane;
+mod lease;
 mod measures;
 mod names;
 mod next_step;
@@ -24,6 +26,7 @@ mod operate;
 mod pace;
 mod preview;
 mod progress;
+mod pull;
 mod recent;
 mod reply;
 mod resolver;
@@ -54,11 +57,13 @@ pub use self::breaker::BreakerState;
 pub use self::client::TargetService;
 pub use self::clients::{Clients, http_client};
 pub use self::connections::Connections;
+pub use self::desk::{GiveBack, Leased, Word};
 pub use self::measures::{BusFigures, Figures};
 pub use self::next_step::{Class, Health, NextStep, Outcome, next_step};
 pub use self::notices::NoticeCounts;
 pub use self::operate::{OperateError, Trial};
 pub use self::preview::{Preview, preview};
+pub use self::pull::{Answered, Pull, PullError, Pulled};
 pub use self::status::{LaneStatus, Names};
 pub use self::timing::{Micros, Timing};
 pub use self::trace::{Basis, DeliveryState, DeliveryTrace, EventTrace, Routed, RuleTrace};
@@ -222,7 +227,10 @@ impl Delivery {
         let known = self.0.rules.current().target(target);
         let mut status = match (&lane, &known) {
             (Some(lane), _) => lane.status(),
-            (None, Some(known)) => LaneStatus::idle(known.key, names(known)),
+            (None, Some(known)) => LaneStatus {
+                pulling: known.pull.as_ref().map(|_| 0),
+                ..LaneStatus::idle(known.key, names(known))
+            },
             (None, None) => return None,
         };
         if let Some(known) = &known {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::desk::GiveBack;
 use crate::clock::Timestamp;
 use crate::limits;
 use crate::log::DeadLetterReason;
@@ -41,6 +42,12 @@ pub enum Outcome {
     Unreadable(String),
     /// The delivery had passed its max age before the attempt; nothing was sent.
     Expired,
+    /// Its puller has done with it.
+    Acknowledged,
+    /// Its puller gave it back.
+    GivenBack(GiveBack),
+    /// Its puller said nothing while the lease lasted.
+    LeaseEnded(String),
 }
 
 /// What an outcome says of the target itself, for its breaker.
@@ -69,11 +76,15 @@ pub enum Class {
     Refused,
     /// A secret, a token or a certificate was lacking.
     NotPrepared,
+    /// A puller's.
+    Acknowledged,
+    GivenBack,
+    LeaseEnded,
 }
 
 impl Class {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Class; 9] = [
+    pub const ALL: [Class; 12] = [
         Class::Success,
         Class::Redirect,
         Class::ClientError,
@@ -83,6 +94,9 @@ impl Class {
         Class::Connection,
         Class::Refused,
         Class::NotPrepared,
+        Class::Acknowledged,
+        Class::GivenBack,
+        Class::LeaseEnded,
     ];
 
     /// As the metrics write it.
@@ -98,7 +112,19 @@ impl Class {
             Class::Connection => "connection",
             Class::Refused => "refused",
             Class::NotPrepared => "not_prepared",
+            Class::Acknowledged => "acknowledged",
+            Class::GivenBack => "given_back",
+            Class::LeaseEnded => "lease_ended",
         }
+    }
+
+    /// Whether its time is that of a lease, which the puller's work decides.
+    #[must_use]
+    pub fn is_of_lease(self) -> bool {
+        matches!(
+            self,
+            Class::Acknowledged | Class::GivenBack | Class::LeaseEnded
+        )
     }
 }
 
@@ -142,6 +168,9 @@ impl Outcome {
             Outcome::Failed(_) => Some(Class::Connection),
             Outcome::AddressRefused(_) => Some(Class::Refused),
             Outcome::NotPrepared(_) => Some(Class::NotPrepared),
+            Outcome::Acknowledged => Some(Class::Acknowledged),
+            Outcome::GivenBack(_) => Some(Class::GivenBack),
+            Outcome::LeaseEnded(_) => Some(Class::LeaseEnded),
             Outcome::NotRead(_)
             | Outcome::NotTransformed(_)
             | Outcome::Unreadable(_)
@@ -180,7 +209,11 @@ impl Outcome {
             | Outcome::NotPrepared(_)
             | Outcome::NotTransformed(_)
             | Outcome::Unreadable(_)
-            | Outcome::Expired => Health::Unknown,
+            | Outcome::Expired
+            // Pullers come by themselves: there is nobody to be spared.
+            | Outcome::Acknowledged
+            | Outcome::GivenBack(_)
+            | Outcome::LeaseEnded(_) => Health::Unknown,
         }
     }
 
@@ -209,8 +242,10 @@ impl Outcome {
             | Outcome::NotRead(text)
             | Outcome::NotPrepared(text)
             | Outcome::NotTransformed(text)
+            | Outcome::LeaseEnded(text)
             | Outcome::Unreadable(text) => Some(text.clone()),
-            Outcome::Expired => None,
+            Outcome::GivenBack(how) => how.error.clone(),
+            Outcome::Expired | Outcome::Acknowledged => None,
         }
     }
 
@@ -226,8 +261,10 @@ impl Outcome {
             | Outcome::NotRead(text)
             | Outcome::NotPrepared(text)
             | Outcome::NotTransformed(text)
+            | Outcome::LeaseEnded(text)
             | Outcome::Unreadable(text) => Some(text),
-            Outcome::Expired => None,
+            Outcome::GivenBack(how) => how.error.as_mut(),
+            Outcome::Expired | Outcome::Acknowledged => None,
         }
     }
 }
@@ -261,6 +298,7 @@ pub fn next_step(
     random: f64,
 ) -> NextStep {
     let mut asked = None;
+    let mut delay = None;
     let mut exhausted = DeadLetterReason::AttemptsExhausted;
     match outcome {
         Outcome::Answered {
@@ -300,11 +338,17 @@ pub fn next_step(
             return NextStep::DeadLetter(DeadLetterReason::NotTransformed);
         }
         Outcome::Expired => return NextStep::DeadLetter(DeadLetterReason::TooOld),
+        Outcome::Acknowledged => return NextStep::Delivered,
+        Outcome::GivenBack(how) if how.give_up => {
+            return NextStep::DeadLetter(DeadLetterReason::Refused);
+        }
+        Outcome::GivenBack(how) => delay = how.delay,
+        Outcome::LeaseEnded(_) => {}
     }
     if attempts >= policy.max_attempts {
         return NextStep::DeadLetter(exhausted);
     }
-    let mut due = now.plus(back_off(policy, attempts, random));
+    let mut due = now.plus(delay.unwrap_or_else(|| back_off(policy, attempts, random)));
     if let Some(asked) = asked {
         due = due.max(asked.min(now.plus(limits::RETRY_AFTER_MAX)));
     }
@@ -385,6 +429,42 @@ mod tests {
 
     fn in_millis(millis: u64) -> NextStep {
         RetryAt(NOW.plus(Duration::from_millis(millis)))
+    }
+
+    #[test]
+    fn a_pullers_word_is_followed() {
+        let back = |delay: Option<u64>, give_up| {
+            Outcome::GivenBack(GiveBack {
+                delay: delay.map(Duration::from_secs),
+                give_up,
+                error: None,
+            })
+        };
+        let ended = Outcome::LeaseEnded(String::new());
+        let check = |outcome: &Outcome, attempts, expected: NextStep| {
+            let step = next_step(outcome, attempts, NOW, &policy(), NOW, 0.5);
+            assert_eq!(step, expected, "{outcome:?} {attempts}");
+            assert!(outcome.is_attempt() && outcome.health() == Health::Unknown);
+        };
+        let exhausted = DeadLetter(DeadLetterReason::AttemptsExhausted);
+        check(&Outcome::Acknowledged, 9, Delivered);
+        check(&back(None, false), 1, in_millis(1_000));
+        check(&back(None, false), 2, in_millis(2_000));
+        check(&back(Some(0), false), 1, in_millis(0));
+        check(&back(Some(70), false), 2, in_millis(70_000));
+        check(&back(Some(70), false), 3, exhausted);
+        check(
+            &back(Some(3_601), false),
+            1,
+            DeadLetter(DeadLetterReason::TooOld),
+        );
+        check(
+            &back(Some(1), true),
+            1,
+            DeadLetter(DeadLetterReason::Refused),
+        );
+        check(&ended, 2, in_millis(2_000));
+        check(&ended, 3, exhausted);
     }
 
     #[test]

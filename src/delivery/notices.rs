@@ -51,7 +51,9 @@ impl About {
         About {
             key,
             names: settings.names.clone(),
-            url: target.map(|target| shown_url(&target.url)),
+            url: target
+                .filter(|target| target.pull.is_none())
+                .map(|target| shown_url(&target.url)),
         }
     }
 }

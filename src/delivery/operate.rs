@@ -23,6 +23,8 @@ use crate::rule::Target;
 pub enum OperateError {
     #[error("there is no such target")]
     NoTarget,
+    #[error("the target is pulled: nothing is sent to it")]
+    Pulled,
     #[error("{} targets are being tried just now", limits::TARGET_TESTS)]
     TooManyTests,
     /// The log did not take the change.
@@ -81,6 +83,9 @@ impl Delivery {
     /// or counted, and a reply is not published.
     pub async fn try_target(&self, key: TargetId) -> Result<Trial, OperateError> {
         let target = self.live_target(key)?;
+        if target.pull.is_some() {
+            return Err(OperateError::Pulled);
+        }
         let place = self.0.tests.try_acquire();
         let _place = place.map_err(|_| OperateError::TooManyTests)?;
         Ok(self.0.hub.sender.try_target(&target).await)

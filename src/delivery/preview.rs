@@ -16,6 +16,9 @@ use crate::event::Event;
 use crate::log::LoggedEvent;
 use crate::rule::Target;
 
+/// In the place of a method: the event is not sent, but pulled.
+const PULL: &str = "PULL";
+
 /// A request as it would be sent, but for what each attempt adds: `user-agent`, `webhook-id`,
 /// `webhook-timestamp`, the signature and the credentials.
 #[derive(Debug, Clone)]
@@ -47,7 +50,10 @@ pub fn preview(target: &Target, event: Event, now: Timestamp) -> Result<Preview,
         .collect();
     headers.sort();
     Ok(Preview {
-        method: draft.method.to_string(),
+        method: match target.pull {
+            Some(_) => PULL.to_owned(),
+            None => draft.method.to_string(),
+        },
         url: draft.url.to_string(),
         headers,
         body: draft.body,

@@ -54,8 +54,10 @@ pub struct LaneStatus {
     pub concurrency: u64,
     /// Failures in a row.
     pub failures: u64,
-    /// Attempts in flight.
+    /// Attempts in flight; of a target that is pulled, leases.
     pub in_flight: u64,
+    /// Requests that wait for deliveries of a target that is pulled; `None` of others.
+    pub pulling: Option<u64>,
     /// Deliveries waiting in memory for their attempt.
     pub ready: u64,
     /// Deliveries parked for a retry, on disk.
@@ -99,6 +101,7 @@ impl LaneStatus {
             concurrency: 0,
             failures: 0,
             in_flight: 0,
+            pulling: None,
             ready: 0,
             parked: 0,
             backlogged: 0,

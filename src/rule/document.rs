@@ -9,6 +9,7 @@ use super::dead_letter::DeadLetterPush;
 use super::filter::Filter;
 use super::locate;
 use super::problem::{Problem, Problems, join};
+use super::pull;
 use super::reader::{Node, Shape};
 use super::schedule::{self, RuleSchedule};
 use super::target_document::TargetDocument;
@@ -31,6 +32,7 @@ pub(super) const RULE: Shape = Shape {
     elsewhere: &[
         ("id", "into an element of `targets`"),
         ("url", "into an element of `targets`"),
+        ("pull", "into an element of `targets`"),
         ("path", "into an element of `targets`"),
         ("query", "into an element of `targets`"),
         ("method", "into an element of `targets`"),
@@ -121,6 +123,7 @@ pub struct RuleDocument {
     /// When it fires by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<RuleSchedule>,
+    #[serde(serialize_with = "pull::serialize_targets")]
     pub targets: Vec<TargetDocument>,
 }
 
@@ -320,12 +323,15 @@ fn check_dead_letter_targets(
         let detail = if *name == target.id {
             "is the target itself; name another one of this rule".to_owned()
         } else if let Some(other) = targets.iter().find(|other| other.id == *name) {
-            if other.validation.is_none() {
+            if other.pull.is_some() {
+                format!("`{name}` is pulled, and letters are sent; name one with a `url`")
+            } else if other.validation.is_none() {
                 continue;
+            } else {
+                format!(
+                    "`{name}` has `validation`, and letters do not wait for it to agree; name another one"
+                )
             }
-            format!(
-                "`{name}` has `validation`, and letters do not wait for it to agree; name another one"
-            )
         } else {
             format!("this rule has no target `{name}`")
         };

@@ -89,7 +89,7 @@ fn every_problem_of_every_file_shows_with_its_place() {
     ]);
     assert_eq!(
         refused(dir.path()),
-        r#"error: a target needs `url`; add where to send, such as "url": "https://example.com/hooks"
+        r#"error: a target needs `url`; add where to send, such as "url": "https://example.com/hooks", or "pull": {} for a subscriber that asks
   --> rules/default/typo.json:4:5 at /targets/0
   |
 4 |     { "id": "t", "ulr": "http://h/", "timeout": "1x" }

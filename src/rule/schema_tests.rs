@@ -55,6 +55,7 @@ fn the_schemas_describe_the_fields_that_are_read() {
     same_fields(&rule, &at("api_key"), &auth::API_KEY);
     same_fields(&rule, &at("oauth2"), &auth::OAUTH2);
     same_fields(&rule, "/$defs/target/properties/tls", &tls::TLS);
+    same_fields(&rule, "/$defs/target/properties/pull", &pull::PULL);
     let at = "/$defs/target/properties/transform";
     same_fields(&rule, at, &transform::TRANSFORM);
     let bus = schema("bus");
@@ -429,6 +430,24 @@ fn schema_and_code_agree_on_good_and_bad_rules() {
         target("disable_after", json!(5)),
         target("retry", json!({"max_atempts": 1})),
     ]);
+    for pulled in [
+        json!({}),
+        json!({"pull": {}}),
+        json!({"pull": {"lease": "30s", "max_leases": 1}}),
+        json!({"pull": {"lease": 30}}),
+        json!({"pull": {"max_leases": 0}}),
+        json!({"pull": {"max_leases": 10_001}}),
+        json!({"pull": {"wait": "1s"}}),
+        json!({"pull": true}),
+        json!({"pull": {}, "url": "http://h/"}),
+        json!({"pull": {}, "timeout": "1s"}),
+        json!({"pull": {}, "ordering_key": "subject", "rate_limit": "1/s", "retry": {"max_attempts": 2}}),
+    ] {
+        let mut rule = base.clone();
+        rule["targets"][0] = pulled;
+        rule["targets"][0]["id"] = json!("t");
+        cases.push(rule);
+    }
     for (mode, path) in [
         ("binary", json!({"id": {"path": "$.data.id"}})),
         (

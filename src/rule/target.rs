@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::dead_letter::DeadLetterPolicy;
 use super::duration::{self, format_duration};
 use super::ordering::{OnFailure, OrderingKey};
+use super::pull::Pull;
 use super::rate_limit::RateLimit;
 use super::reply::ReplyTo;
 use super::request::RequestShape;
@@ -113,6 +114,7 @@ impl Target {
             rule: self.rule.clone(),
             id: self.id.clone(),
             url: url.clone(),
+            pull: None,
             mode: match self.mode {
                 Mode::Binary => Mode::Binary,
                 Mode::Structured | Mode::Batch => Mode::Structured,
@@ -147,7 +149,10 @@ pub struct Target {
     pub bus: BusName,
     pub rule: RuleName,
     pub id: TargetName,
+    /// Where requests go; `pull:` of a target that is pulled.
     pub url: reqwest::Url,
+    /// It is sent nothing: its deliveries are leased to those who ask.
+    pub pull: Option<Pull>,
     pub mode: Mode,
     /// The headers that never change.
     pub headers: HeaderMap,

@@ -14,6 +14,7 @@ use super::headers::{self, Headers};
 use super::ordering::{self, OnFailure, OrderingKey};
 use super::parameter;
 use super::problem::{Problem, Problems};
+use super::pull::{self, Pull};
 use super::rate_limit::{self, RateLimit};
 use super::reader::{Node, Shape, list, nearest, short};
 use super::reply::{self, ReplyTo};
@@ -34,6 +35,7 @@ pub(super) const TARGET: Shape = Shape {
     fields: &[
         "id",
         "url",
+        "pull",
         "path",
         "query",
         "method",
@@ -65,6 +67,8 @@ pub(super) const TARGET: Shape = Shape {
         ("max_events", "into `batch`"),
         ("max_bytes", "into `batch`"),
         ("max_wait", "into `batch`"),
+        ("lease", "into `pull`"),
+        ("max_leases", "into `pull`"),
         ("input", "into `transform`"),
         ("input_path", "into `transform`"),
         ("input_paths", "into `transform`"),
@@ -106,6 +110,9 @@ pub struct TargetDocument {
     written_url: String,
     #[serde(skip)]
     pub url: reqwest::Url,
+    /// What else is said of requests has its defaults then, and is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull: Option<Pull>,
     /// A name in braces in the URL without a `path` that would fill it.
     #[serde(skip)]
     unfilled: Option<String>,
@@ -179,13 +186,24 @@ impl TargetDocument {
         let id = object
             .required("id", r#"a name such as "id": "billing""#, problems)
             .and_then(|id| read_id(id, problems));
-        let url = object
-            .required(
-                "url",
-                r#"where to send, such as "url": "https://example.com/hooks""#,
-                problems,
-            )
-            .and_then(|node| Some((node, read_url(node, problems)?)));
+        let pull = match object.field("pull") {
+            Some(node) => {
+                pull::refuse_requests(&object, problems);
+                pull::read(node, problems).map(Some)
+            }
+            None => Some(None),
+        };
+        let url = match object.field("pull") {
+            // Told already when it is there.
+            Some(node) => Some((node, pull::no_url())),
+            None => object
+                .required(
+                    "url",
+                    r#"where to send, such as "url": "https://example.com/hooks", or "pull": {} for a subscriber that asks"#,
+                    problems,
+                )
+                .and_then(|node| Some((node, read_url(node, problems)?))),
+        };
         let path = match (object.field("path"), &url) {
             (Some(path), Some((node, (text, url)))) => {
                 url_path::read(path, node, (text, url), problems).map(Some)
@@ -207,6 +225,7 @@ impl TargetDocument {
             Some(mode) => read_mode(mode, problems),
             // Signatures do not cover the `ce-` headers of mode binary.
             None if object.field("signing").is_some() => Some(Mode::Structured),
+            None if object.field("pull").is_some() => Some(Mode::Structured),
             None => Some(Mode::default()),
         };
         let transform = match object.field("transform") {
@@ -344,6 +363,7 @@ impl TargetDocument {
                 None => url.as_str().to_owned(),
             },
             url,
+            pull: pull?,
             unfilled: unfilled.filter(|_| path.is_none()),
             path,
             query: query?,
@@ -376,10 +396,8 @@ impl TargetDocument {
         };
         let tokens = self.auth.as_ref().and_then(Auth::url);
         let tokens = tokens.map(|url| ("auth/oauth2/token_url", url));
-        [("url", &self.url)]
-            .into_iter()
-            .chain(tokens)
-            .chain(letters)
+        let url = self.pull.is_none().then_some(("url", &self.url));
+        url.into_iter().chain(tokens).chain(letters)
     }
 
     /// What would have been refused but for rules that were taken before placeholders were known.
@@ -409,7 +427,11 @@ impl TargetDocument {
             },
             headers: self.headers.constant,
             timeout: self.timeout,
-            concurrency: self.concurrency,
+            concurrency: match &self.pull {
+                Some(pull) => pull.max_leases,
+                None => self.concurrency,
+            },
+            pull: self.pull,
             rate_limit: self.rate_limit,
             retry: self.retry,
             batch_events: batch.max_events,

@@ -35,6 +35,7 @@ mod memory;
 mod names;
 mod order;
 mod paused;
+mod pulled;
 mod receiver;
 mod scheduled;
 /// `eventyard bench hostile` measures with the same targets.

@@ -135,6 +135,10 @@ read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}
 manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/pause
 manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/resume
 manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/test
+consume         POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/pull
+consume         POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/ack
+consume         POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/nack
+consume         POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/extend
 manage on any   POST    /v1/apply
 read on all     GET     /v1/secrets
 read on all     GET     /v1/secrets/{secret}
@@ -177,6 +181,7 @@ fn the_contract_is_the_one_that_was_thought_about() {
             let need = match need {
                 Need::Nothing => "nothing".to_owned(),
                 Need::Publish => "publish".to_owned(),
+                Need::Consume => "consume".to_owned(),
                 Need::OnBus(scope) => scope.to_string(),
                 Need::OnAll(scope) => format!("{scope} on all"),
                 Need::OnAny(scope) => format!("{scope} on any"),
@@ -195,6 +200,7 @@ fn may(granted: Scope, on: &str, need: Need) -> bool {
     match need {
         Need::Nothing => true,
         Need::Publish => granted == Scope::Publish && on != "b",
+        Need::Consume => granted == Scope::Consume && on != "b",
         Need::OnBus(wanted) => covers(wanted) && on != "b",
         Need::OnAll(wanted) => covers(wanted) && on == "all",
         Need::OnAny(wanted) => covers(wanted),
@@ -205,6 +211,7 @@ fn wanted(need: Need) -> Option<&'static str> {
     match need {
         Need::Nothing => None,
         Need::Publish => Some("publish"),
+        Need::Consume => Some("consume"),
         Need::OnBus(scope) | Need::OnAll(scope) | Need::OnAny(scope) => Some(scope.as_str()),
     }
 }
@@ -242,7 +249,7 @@ async fn every_route_asks_for_what_the_contract_says() {
         if revoked.ends_with('0') { '1' } else { '0' }
     );
     let mut keys = Vec::new();
-    for scope in [Scope::Publish, Scope::Read, Scope::Manage] {
+    for scope in [Scope::Publish, Scope::Read, Scope::Manage, Scope::Consume] {
         for on in ["all", "a", "b"] {
             let mut grant = json!({"scope": scope.as_str()});
             if on != "all" {
@@ -312,7 +319,35 @@ async fn every_route_asks_for_what_the_contract_says() {
             assert_eq!(answer.status, 401, "HEAD {path}");
         }
     }
-    assert_eq!(cases, contract.len() * 14);
+    assert_eq!(cases, contract.len() * 17);
+}
+
+#[tokio::test]
+async fn a_key_for_one_target_pulls_that_and_no_other() {
+    let bus = keyed(clock()).await;
+    let grant = json!([{"scope": "consume", "buses": ["a"], "targets": ["orders/worker"]}]);
+    let key = key_with(&bus, grant).await;
+    for (place, status) in [
+        ("a/rules/orders/targets/worker", 404),
+        ("a/rules/orders/targets/other", 403),
+        ("a/rules/other/targets/worker", 403),
+        ("b/rules/orders/targets/worker", 403),
+    ] {
+        for verb in ["pull", "ack", "nack", "extend"] {
+            let path = format!("/v1/buses/{place}/{verb}");
+            let request = bus.request(Method::POST, &path).bearer_auth(&key);
+            let answer = send(request.json(&json!({"tokens": ["x"]}))).await;
+            match (status, verb) {
+                // `pull` takes no tokens.
+                (404, "pull") => assert!([404, 422].contains(&answer.status.as_u16())),
+                (404, _) => assert_eq!(answer.status, 404, "{path}"),
+                _ => check_forbidden(&answer, "consume", &path),
+            }
+        }
+    }
+    let listed = ask(&bus, Method::GET, "/v1/keys", Some(ROOT)).await.json();
+    let grants = listed["keys"][0]["grants"].clone();
+    assert_eq!(grants[0]["targets"], json!(["orders/worker"]));
 }
 
 #[tokio::test]

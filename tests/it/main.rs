@@ -30,6 +30,7 @@ mod pace;
 mod patterns;
 mod previews;
 mod publish;
+mod pull;
 mod replies;
 mod requests;
 mod rules;

@@ -11,6 +11,7 @@ mod keys;
 mod operating;
 mod operation;
 mod page;
+mod pulls;
 mod rules;
 mod secrets;
 mod targets;
@@ -53,6 +54,11 @@ fn areas() -> Vec<(&'static str, &'static str, Vec<Operation>)> {
             "Targets",
             "How each receiver is doing.",
             targets::operations(),
+        ),
+        (
+            "Pulling",
+            "Deliveries for subscribers that ask for them.",
+            pulls::operations(),
         ),
         (
             "Dead letters",
@@ -140,6 +146,7 @@ fn security(need: Need) -> Option<Value> {
     let scope = match need {
         Need::Nothing => return None,
         Need::Publish => Scope::Publish,
+        Need::Consume => Scope::Consume,
         Need::OnBus(scope) | Need::OnAll(scope) | Need::OnAny(scope) => scope,
     };
     Some(json!({KEY: [scope.as_str()]}))

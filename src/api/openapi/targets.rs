@@ -33,7 +33,7 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .says("One event of the bus's own, past the queue; nothing is retried.")
         .answers::<Tested>(200, "What came of it.", tested())
-        .refuses(&[503]),
+        .refuses(&[409, 503]),
     ]
 }
 
@@ -54,6 +54,7 @@ fn health() -> Value {
         "concurrency": 32,
         "pending": 0,
         "in_flight": 0,
+        "pulling": null,
         "ready": 0,
         "parked": 0,
         "backlogged": 0,

@@ -130,6 +130,7 @@ fn what_a_route_needs_is_what_its_operation_says() {
         let expected = match need {
             Need::Nothing => json!([]),
             Need::Publish => json!([{"apiKey": ["publish"]}]),
+            Need::Consume => json!([{"apiKey": ["consume"]}]),
             Need::OnBus(scope) | Need::OnAll(scope) | Need::OnAny(scope) => {
                 json!([{"apiKey": [scope.as_str()]}])
             }

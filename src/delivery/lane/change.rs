@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::{Kept, Lane, OpenChunk};
 use crate::clock::Timestamp;
+use crate::delivery::desk::Receipt;
 use crate::limits;
 use crate::log::{AppendError, OrderKey, Record, Sequence, TargetId};
 
@@ -28,6 +29,8 @@ pub(super) struct Change {
     pub(super) closes: Vec<Sequence>,
     /// Deliveries that are in chunks on disk only, from now on.
     pub(super) releases: u64,
+    /// Who is to be told of the last record.
+    pub(super) receipts: Vec<Receipt>,
 }
 
 /// Changes that the log has not taken yet. Bounded: a full one starts no attempts.
@@ -49,6 +52,7 @@ impl Outbox {
                 last.lines.extend(change.lines);
                 last.closes.extend(change.closes);
                 last.releases += change.releases;
+                last.receipts.extend(change.receipts);
             }
             _ => self.changes.push_back(change),
         }
@@ -140,6 +144,10 @@ impl Lane {
         }
         for first in change.closes {
             self.settled_chunks.insert(first, Some(record));
+        }
+        for receipt in change.receipts {
+            // Who has gone away is told nothing.
+            let _ = receipt.send(record);
         }
         if change.releases > 0 {
             self.handle.inbox.unloaded(change.releases);

@@ -123,7 +123,7 @@ impl Lane {
         if self.outbox.is_refused(now) {
             return;
         }
-        let stalled = !self.lets_pass(now) || self.pace.wait(now).is_some();
+        let stalled = !self.lets_pass(now) || self.pace.wait(now).is_some() || self.is_unattended();
         if stalled {
             self.clear_expired_in_memory().await;
         }
@@ -344,6 +344,8 @@ impl Lane {
         if !self.draining {
             self.draining = true;
             self.handle.inbox.set_closed(true);
+            // Who holds leases cannot reach a bus that stops.
+            self.handle.desk.set_open(false);
             self.release_memory();
         }
         if !self.flights.is_empty() && now < drain_by {

@@ -224,7 +224,9 @@ impl Lane {
         if step == NextStep::Delivered {
             self.handle.counters.delivered.fetch_add(1, Relaxed);
             self.handle.of_bus.delivered.fetch_add(1, Relaxed);
-            if attempts == 1 {
+            if *outcome == Outcome::Acknowledged {
+                self.acknowledged(pending);
+            } else if attempts == 1 {
                 self.hub.measures.first_try(now.since(done.since));
             }
             self.delivered(pending);
@@ -331,6 +333,9 @@ impl Lane {
         let target = self.settings.target.as_ref()?;
         if let Some(why) = self.pace.lack() {
             return Some(why.to_owned());
+        }
+        if target.pull.is_some() {
+            return Some("it was not pulled before it had passed its max_age".to_owned());
         }
         let rate = target.rate_limit?;
         Some(format!(

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use crate::delivery::attempt::Sender;
+use crate::delivery::desk::Desk;
 use crate::delivery::inbox::{Fresh, Inbox, Keep, Offer};
 use crate::delivery::measures::{BusCounts, Measures};
 use crate::delivery::notices::Notices;
@@ -36,6 +37,8 @@ pub(crate) struct Hub {
 pub(crate) struct Handle {
     pub(crate) key: TargetId,
     pub(super) inbox: Inbox,
+    /// Where pullers wait, if the target is pulled.
+    pub(crate) desk: Arc<Desk>,
     pub(super) settings: ArcSwap<Settings>,
     pub(super) counters: Counters,
     /// Shared by the lanes of one bus.
@@ -68,6 +71,7 @@ impl Handle {
         Self {
             key,
             inbox: Inbox::new(backlogged),
+            desk: Arc::default(),
             settings: ArcSwap::from_pointee(settings),
             counters: Counters::default(),
             of_bus,
@@ -85,6 +89,9 @@ impl Handle {
 
     /// Replaces the settings; attempts from now on follow them.
     pub(crate) fn set(&self, settings: Settings) {
+        let target = settings.target.as_ref();
+        let is_pulled = target.is_some_and(|target| target.pull.is_some());
+        self.desk.set_open(is_pulled);
         self.settings.store(Arc::new(settings));
         self.inbox.wake();
     }
@@ -120,6 +127,7 @@ impl Handle {
         let names = Names::clone(&self.settings.load().names);
         let mut status = self.counters.status(self.key, names);
         status.ready += waiting.ready as u64;
+        status.pulling = self.desk.pulling();
         status.backlogged = waiting.unloaded + waiting.spilled as u64;
         status.oldest_pending = match (status.oldest_pending, waiting.oldest) {
             (Some(disk), Some(memory)) => Some(disk.min(memory)),

@@ -12,6 +12,7 @@ mod handle;
 mod in_order;
 mod open_chunk;
 mod order;
+mod pulled;
 mod source;
 mod standing;
 
@@ -27,6 +28,7 @@ use tokio::time::{Instant, Sleep};
 use self::change::Outbox;
 use self::open_chunk::OpenChunk;
 use self::order::Order;
+use self::pulled::Acknowledged;
 use super::attempt::{Tried, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
@@ -143,6 +145,8 @@ pub(crate) struct Lane {
     outbox: Outbox,
     /// Fresh deliveries that ended well in this turn.
     settled: Vec<Sequence>,
+    /// What pullers have done with in this turn.
+    acknowledged: Acknowledged,
     survey_at: Instant,
     /// Since when the oldest delivery on disk is pending, as last surveyed.
     oldest_on_disk: Option<Timestamp>,
@@ -196,6 +200,7 @@ impl Lane {
             late_order: VecDeque::new(),
             outbox: Outbox::default(),
             settled: Vec::new(),
+            acknowledged: Acknowledged::default(),
             survey_at: Instant::now(),
             oldest_on_disk: None,
             hub,
@@ -263,6 +268,7 @@ impl Lane {
             self.clear_step(now).await;
         }
         self.hub.progress.settle_all(self.settled.drain(..));
+        self.write_acknowledgements();
         self.flush(now);
         self.show(now);
     }
@@ -402,6 +408,16 @@ impl Lane {
         if self.waits_for_router() {
             return;
         }
+        if target.pull.is_none() {
+            self.start_while_possible(&target, now);
+        } else if self.handle.desk.wants() {
+            self.handle.desk.begin_round();
+            self.start_while_possible(&target, now);
+            self.handle.desk.end_round();
+        }
+    }
+
+    fn start_while_possible(&mut self, target: &Arc<Target>, now: Instant) {
         while self.flights.len() < self.room.limit() && !self.outbox.is_loaded() {
             let probe = match self.gate(now) {
                 Gate::Pass => false,
@@ -411,8 +427,15 @@ impl Lane {
             if self.pace.wait(now).is_some() {
                 return;
             }
+            let promise = match target.pull {
+                Some(_) => match self.handle.desk.promise() {
+                    Some(promise) => Some(promise),
+                    None => return,
+                },
+                None => None,
+            };
             let may = self.room.may(self.in_flight(), !self.retries.is_empty());
-            let Some((deliveries, retry)) = self.next_group(&target, probe, may, now) else {
+            let Some((deliveries, retry)) = self.next_group(target, probe, may, now) else {
                 return;
             };
             if probe {
@@ -420,7 +443,11 @@ impl Lane {
             }
             self.pace.took(now);
             let kind = Kind { probe, retry };
-            self.start(target.clone(), deliveries, kind, now);
+            let target = Arc::clone(target);
+            match promise {
+                Some(promise) => self.start_lease(target, deliveries, promise, kind, now),
+                None => self.start(target, deliveries, kind, now),
+            }
         }
     }
 
@@ -439,13 +466,12 @@ impl Lane {
                 since: pending.since,
             })
             .collect();
-        let has_fresh = deliveries.iter().any(|p| p.kept == Kept::Fresh);
         let hub = self.hub.clone();
         let to = target.clone();
         // Boxed: a task moves its future about, and its result in the future's place.
         let attempt = Box::pin(async move { hub.sender.attempt(&to, &wanted).await });
         let id = self.attempts.spawn(attempt).id();
-        self.flights.insert(
+        self.took_off(
             id,
             Flight {
                 started: now,
@@ -454,10 +480,14 @@ impl Lane {
                 kind,
             },
         );
-        self.retry_flights += usize::from(kind.retry);
-        if has_fresh {
-            self.late_order.push_back((now, id));
+    }
+
+    fn took_off(&mut self, id: Id, flight: Flight) {
+        self.retry_flights += usize::from(flight.kind.retry);
+        if flight.deliveries.iter().any(|p| p.kept == Kept::Fresh) {
+            self.late_order.push_back((flight.started, id));
         }
+        self.flights.insert(id, flight);
     }
 
     /// When there is something to do although nothing happens; `None` is never.

@@ -547,7 +547,6 @@ pub const TRACE_CHUNKS_MIN: usize = 16;
 /// changed or deleted since. Each costs some look-ups on disk.
 pub const TRACE_OTHER_TARGETS: usize = 10_000;
 
-<<<<<<< HEAD
 /// Time for a whole TLS handshake: some round trips, over any network that is of use.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -561,7 +560,7 @@ pub const TLS_FILE_BYTES: usize = 1024 * 1024;
 /// How often the listener's certificates are read, to see whether they are others: three small files.
 /// A watch of the system's would miss those behind links and on network file systems.
 pub const TLS_FILES_READ_EVERY: Duration = Duration::from_secs(10);
-=======
+
 /// How long a puller has for a delivery when neither it nor the target says: a handler that takes
 /// longer extends, and of one that died the delivery comes to another soon.
 pub const PULL_LEASE_DEFAULT: Duration = Duration::from_secs(30);
@@ -609,4 +608,3 @@ pub const PULL_DELAY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How long an acknowledgement waits to be on disk before it is answered that this is not known.
 pub const PULL_ACK_PATIENCE: Duration = Duration::from_secs(10);
->>>>>>> 181f6c8 (Targets that are pulled, for subscribers behind a firewall)

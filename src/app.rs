@@ -113,6 +113,7 @@ impl App {
         let mut stages = Stages::default();
         let connections = delivery::Connections::default();
         let client = delivery::http_client(&guard, &connections)
+            .map_err(anyhow::Error::msg)
             .context("cannot set up the HTTP client for targets")?;
         let delivery = Delivery::start(
             &config.delivery,

@@ -223,6 +223,17 @@ pub const NAME_ANSWER_KEPT: Duration = Duration::from_secs(60 * 60);
 /// used longest ago is new again.
 pub const NAMES_KNOWN: usize = 16 * 1024;
 
+/// Interim answers (1xx) to one request. Hints come once or twice, and a server that says every few
+/// seconds that it is still at it gets to a handful within a timeout.
+pub const INTERIM_ANSWERS: usize = 32;
+
+/// Bytes of one request's interim answers.
+pub const INTERIM_BYTES: usize = 64 * 1024;
+
+/// Frames of HTTP/2 without data that a target may send on a connection beyond those that what it
+/// was sent explains: settings, windows, pings of a connection that stays idle for hours.
+pub const HTTP2_FRAMES: u64 = 1_000;
+
 /// Idle connections kept to one target: as many as it may have used at once. Events come in waves,
 /// and between two a target with fewer would lose connections that the next wave opens again.
 pub const IDLE_CONNECTIONS_PER_TARGET: usize = TARGET_CONCURRENCY;

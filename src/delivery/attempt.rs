@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::auth::{Credentials, Shown};
-use super::client::{self, TargetService};
 use super::clients::Clients;
 use super::draft::Draft;
 use super::encode;
@@ -23,6 +22,7 @@ use super::retry_after;
 use super::signing::Signer;
 use super::timing::Timing;
 use super::transformed::transformed;
+use super::wire::{self, TargetService, measured};
 use crate::clock::{Clock, Timestamp};
 use crate::limits;
 use crate::log::{BusName, Log, LoggedEvent, Sequence};
@@ -248,7 +248,7 @@ impl Sender {
         }
         shown.hide_in(&mut outcome);
         if let Some(text) = outcome.text_mut() {
-            client::cut(text);
+            wire::cut(text);
         }
         Ok(outcome)
     }
@@ -307,19 +307,23 @@ impl Sender {
         let timeout = target.timeout;
         let started = Instant::now();
         let deadline = started + timeout;
-        let sending = service.oneshot(request);
-        let mut response = match within(deadline, sending).await {
+        let sending = measured(within(deadline, service.oneshot(request)));
+        let (sent, phases) = sending.await;
+        timing.dns = phases.dns.map(Into::into);
+        timing.connect = phases.connect.map(Into::into);
+        timing.tls = phases.tls.map(Into::into);
+        let mut response = match sent {
             Some(Ok(response)) => response,
-            Some(Err(error)) if client::is_timeout(&error) => {
+            Some(Err(error)) if wire::is_timeout(&error) => {
                 return Outcome::TimedOut(format!(
                     "no connection within {:?}",
                     limits::CONNECT_TIMEOUT.min(timeout)
                 ));
             }
             Some(Err(error)) => {
-                return match client::refusal(&*error) {
+                return match wire::refusal(&*error) {
                     Some(refusal) => Outcome::AddressRefused(refusal.to_string()),
-                    None => Outcome::Failed(client::describe(&*error)),
+                    None => Outcome::Failed(wire::describe(&*error)),
                 };
             }
             None => return Outcome::TimedOut(format!("no answer within {timeout:?}")),
@@ -356,7 +360,7 @@ impl Sender {
                 // The status is known, but an answer that is not whole is none: the delivery may
                 // have failed half way in the target.
                 Some(Err(error)) if status.is_success() => {
-                    return Outcome::Failed(client::describe(&error));
+                    return Outcome::Failed(wire::describe(&error));
                 }
                 None if status.is_success() => {
                     return Outcome::TimedOut(format!(

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::client::{self, TargetService};
-use super::connections::Connections;
 use super::next_step::Outcome;
 use super::recent::Recent;
-use super::resolver::Resolver;
 use super::signing::missing;
+use super::wire::trust::{self, Identity, Trust, Unusable};
+use super::wire::{Connections, TargetService, Ways};
 use crate::guard::Guard;
 use crate::limits;
 use crate::rule::{SecretRef, Target, Tls};
@@ -23,10 +22,7 @@ pub struct Clients(Arc<Inner>);
 struct Inner {
     /// For targets without `tls`.
     plain: TargetService,
-    guard: Guard,
-    /// Shared, so that its bounds hold for all clients together.
-    resolver: Arc<Resolver>,
-    connections: Connections,
+    ways: Ways,
     with_certificates: Mutex<Recent<Wanted, Client>>,
     /// Held while a client is built: many attempts may find out at once that it is missing.
     building: tokio::sync::Mutex<()>,
@@ -53,38 +49,27 @@ struct Certificates {
 }
 
 /// The clients for targets, which connect only to what `guard` admits.
-pub fn http_client(guard: &Guard, connections: &Connections) -> reqwest::Result<Clients> {
-    let resolver = Resolver::new(guard.clone());
-    let plain = client::http_client(guard, resolver.clone(), connections)?;
-    Ok(Clients::new(
-        plain,
-        guard.clone(),
-        resolver,
-        connections.clone(),
-    ))
+///
+/// # Errors
+/// The system has no certificates of authorities that read.
+pub fn http_client(guard: &Guard, connections: &Connections) -> Result<Clients, String> {
+    let ways = Ways::new(guard, connections);
+    let tls = trust::config(Trust::Public, None).map_err(|error| error.to_string())?;
+    Ok(Clients::new(ways.client(tls), ways))
 }
 
 /// Something in-process in the place of the network; `tls` needs the network.
 impl From<TargetService> for Clients {
     fn from(service: TargetService) -> Self {
-        let guard = Guard::off();
-        let resolver = Resolver::new(guard.clone());
-        Clients::new(service, guard, resolver, Connections::default())
+        Clients::new(service, Ways::new(&Guard::off(), &Connections::default()))
     }
 }
 
 impl Clients {
-    fn new(
-        plain: TargetService,
-        guard: Guard,
-        resolver: Arc<Resolver>,
-        connections: Connections,
-    ) -> Self {
+    fn new(plain: TargetService, ways: Ways) -> Self {
         Clients(Arc::new(Inner {
             plain,
-            guard,
-            resolver,
-            connections,
+            ways,
             with_certificates: Mutex::new(Recent::new(limits::TLS_CLIENTS)),
             building: tokio::sync::Mutex::default(),
         }))
@@ -151,15 +136,10 @@ impl Clients {
         let ca = certificates.ca.as_ref().map(|(_, secret)| secret.clone());
         let identity = certificates.identity.as_ref();
         let identity = identity.map(|(_, secret)| secret.clone());
-        let (guard, resolver) = (self.0.guard.clone(), self.0.resolver.clone());
-        let connections = self.0.connections.clone();
+        let ways = self.0.ways.clone();
         let with_public = wanted.with_public;
         // Reads the system's certificates, and computes.
-        let built = tokio::task::spawn_blocking(move || {
-            let builder = connections.counting(client::builder().dns_resolver(resolver));
-            let client = certificates.build(builder, with_public)?;
-            Ok(client::guarded(client, &guard, &connections))
-        });
+        let built = tokio::task::spawn_blocking(move || certificates.build(&ways, with_public));
         let built: Result<TargetService, String> = match built.await {
             Ok(built) => built,
             Err(_) => Err("the TLS client could not be built".to_owned()),
@@ -205,43 +185,38 @@ impl Certificates {
     }
 
     /// The client; `Err` repeats nothing of a secret.
-    fn build(
-        &self,
-        mut builder: reqwest::ClientBuilder,
-        with_public: bool,
-    ) -> Result<reqwest::Client, String> {
-        if let Some((name, secret)) = &self.ca {
-            let pem = secret.newest().value.expose();
-            let authorities = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
-                .ok()
-                .filter(|authorities| !authorities.is_empty())
-                .ok_or_else(|| {
+    fn build(&self, ways: &Ways, with_public: bool) -> Result<TargetService, String> {
+        let trust = match &self.ca {
+            None => Trust::Public,
+            Some((name, secret)) => {
+                let authorities = trust::certificates(secret.newest().value.expose());
+                let authorities = authorities.ok_or_else(|| {
                     format!("the secret `{name}` holds no certificate in PEM; set it with `eventyard secret set {name} --from ca.pem`")
                 })?;
-            // Built alone first, so that the secret to blame is known.
-            let alone = client::builder().tls_certs_only(authorities.clone());
-            if alone.build().is_err() {
-                return Err(format!(
-                    "the secret `{name}` holds a certificate that does not read"
-                ));
+                match with_public {
+                    true => Trust::PublicAnd(authorities),
+                    false => Trust::Only(authorities),
+                }
             }
-            builder = if with_public {
-                builder.tls_certs_merge(authorities)
-            } else {
-                builder.tls_certs_only(authorities)
-            };
-        }
-        let Some((name, secret)) = &self.identity else {
-            return builder
-                .build()
-                .map_err(|error| format!("the TLS client: {}", client::describe(&error)));
         };
-        let pem = secret.newest().value.expose();
-        let identity = reqwest::Identity::from_pem(pem.as_bytes()).map_err(|_| {
-            format!("the secret `{name}` holds no certificate with its private key in PEM, one after the other; set it with `eventyard secret set {name} --from identity.pem`")
-        })?;
-        builder.identity(identity).build().map_err(|_| {
-            format!("the secret `{name}` is no identity: its private key does not read, or does not belong to its first certificate")
-        })
+        let identity = match &self.identity {
+            None => None,
+            Some((name, secret)) => {
+                let identity = Identity::read(secret.newest().value.expose());
+                Some(identity.ok_or_else(|| {
+                    format!("the secret `{name}` holds no certificate with its private key in PEM, one after the other; set it with `eventyard secret set {name} --from identity.pem`")
+                })?)
+            }
+        };
+        match (trust::config(trust, identity), &self.ca, &self.identity) {
+            (Ok(tls), ..) => Ok(ways.client(tls)),
+            (Err(Unusable::Authority(_)), Some((name, _)), _) => Err(format!(
+                "the secret `{name}` holds a certificate that does not read"
+            )),
+            (Err(Unusable::Identity(_)), _, Some((name, _))) => Err(format!(
+                "the secret `{name}` is no identity: its private key does not read, or does not belong to its first certificate"
+            )),
+            (Err(other), ..) => Err(format!("the TLS client: {other}")),
+        }
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::attempt::Sender;
-use super::client;
 use super::draft::Draft;
+use super::wire;
 use crate::limits;
 use crate::rule::{RateLimit, Target, Validation};
 
@@ -117,9 +117,9 @@ impl Sender {
                 response.status(),
                 response.headers(),
             ),
-            Ok(Err(error)) => Answer::Refused(match client::refusal(&*error) {
+            Ok(Err(error)) => Answer::Refused(match wire::refusal(&*error) {
                 Some(refusal) => refusal.to_string(),
-                None => client::describe(&*error),
+                None => wire::describe(&*error),
             }),
             Err(_) => Answer::Refused(format!("no answer within {:?}", target.timeout)),
         }

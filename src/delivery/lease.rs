@@ -7,9 +7,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::attempt::{Done, Sender, Tried, Wanted, webhook_id};
-use super::client;
 use super::desk::{Desk, Parcel, Promise};
 use super::timing::Timing;
+use super::wire;
 use crate::rule::Target;
 
 impl Sender {
@@ -59,7 +59,7 @@ impl Sender {
         if let Some(holding) = desk.hand(promise, parcel, Instant::now()) {
             done.outcome = holding.end().await;
             if let Some(text) = done.outcome.as_mut().and_then(|outcome| outcome.text_mut()) {
-                client::cut(text);
+                wire::cut(text);
             }
         }
         done

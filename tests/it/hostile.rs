@@ -32,7 +32,7 @@ const TABLE: &[(Manner, End)] = &[
     (Manner::ClosesInBody, End::Dead("broke off")),
     (Manner::ClosesAtOnce, End::Dead("connection")),
     (Manner::Resets, End::Dead("reset")),
-    (Manner::FloodsWithContinue, End::Dead("no answer within")),
+    (Manner::FloodsWithContinue, End::Dead("interim answers (1xx)")),
     (Manner::LargeHead, End::Delivered),
     (Manner::HugeHead, End::Dead("connection failed")),
     (Manner::ManyHeaders, End::Dead("connection failed")),
@@ -136,11 +136,7 @@ async fn a_hostile_target_gets_a_clear_end_and_harms_nobody() {
     for (target, (manner, _)) in hostile.iter().zip(TABLE) {
         // Two attempts; what the sockets' buffers hold comes on top of what was read.
         let written = target.written();
-        let floods = *manner == Manner::FloodsWithContinue;
-        assert!(
-            written < 64 << 20 || floods,
-            "{manner:?} got rid of {written} bytes"
-        );
+        assert!(written < 64 << 20, "{manner:?} got rid of {written} bytes");
         assert!(target.requests() > 0, "{manner:?} was tried");
     }
     assert_eq!(healthy.received().len(), HEALTHY, "nothing came twice");

@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 use super::sensitive;
 use crate::clock::Clock;
 use crate::delivery::attempt::AGENT;
-use crate::delivery::client::{self, TargetService};
 use crate::delivery::next_step::Outcome;
 use crate::delivery::retry_after;
+use crate::delivery::wire::{self, TargetService};
 use crate::limits;
 use crate::rule::{ClientAuth, OAuth2};
 use crate::secret::SecretText;
@@ -82,9 +82,9 @@ pub(super) async fn fetch(
     let (status, headers, body) = match exchange.await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
-            let outcome = match client::refusal(&*error) {
+            let outcome = match wire::refusal(&*error) {
                 Some(refusal) => Outcome::AddressRefused(format!("{server}: {refusal}")),
-                None => not(format!("{server}: {}", client::describe(&*error))),
+                None => not(format!("{server}: {}", wire::describe(&*error))),
             };
             return Err(outcome.into());
         }

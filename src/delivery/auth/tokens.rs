@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use super::fetch::{self, Failed, Fetched};
 use crate::clock::Clock;
-use crate::delivery::client::TargetService;
 use crate::delivery::next_step::Outcome;
 use crate::delivery::recent::Recent;
+use crate::delivery::wire::TargetService;
 use crate::limits;
 use crate::rule::OAuth2;
 use crate::secret::{Secret, SecretText};

@@ -9,15 +9,19 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec;
 
+use hyper_util::client::legacy::connect::dns::Name;
 use parking_lot::Mutex;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tower::{BoxError, Service};
 
 use super::names::{Names, Threads};
+use super::phases;
 use crate::guard::Guard;
 use crate::limits;
 
@@ -27,7 +31,7 @@ type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
 
 /// The resolver that the client for targets has.
 #[derive(Clone)]
-pub(super) struct Resolver(Arc<Inner>);
+pub(in crate::delivery) struct Resolver(Arc<Inner>);
 
 struct Inner {
     guard: Guard,
@@ -39,7 +43,7 @@ struct Inner {
 }
 
 impl Resolver {
-    pub(super) fn new(guard: Guard) -> Arc<Resolver> {
+    pub(in crate::delivery) fn new(guard: Guard) -> Arc<Resolver> {
         Self::over(guard, system)
     }
 
@@ -61,13 +65,23 @@ fn system(name: &str) -> io::Result<Vec<SocketAddr>> {
     Ok((name, 0).to_socket_addrs()?.collect())
 }
 
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Resolver {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let inner = self.0.clone();
         Box::pin(async move {
+            let began = Instant::now();
             let answer = inner.ask(name.as_str()).await?;
+            phases::note(|phases| phases.dns = Some(began.elapsed()));
             let admitted = inner.guard.admit_resolved(name.as_str(), answer)?;
-            Ok(Box::new(admitted.into_iter()) as Addrs)
+            Ok(admitted.into_iter())
         })
     }
 }
@@ -149,7 +163,7 @@ mod tests {
     }
 
     async fn resolve(resolver: &Resolver, name: &str) -> Result<Vec<SocketAddr>, String> {
-        let answer = resolver.resolve(name.parse().unwrap()).await;
+        let answer = resolver.clone().call(name.parse().unwrap()).await;
         answer
             .map(Iterator::collect)
             .map_err(|error| error.to_string())

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tower::util::MapResponseLayer;
-
 /// The counters of one bus; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Connections(Arc<Counters>);
@@ -29,16 +27,11 @@ impl Connections {
         self.0.requests.load(Relaxed)
     }
 
-    pub(crate) fn request(&self) {
+    pub(super) fn request(&self) {
         self.0.requests.fetch_add(1, Relaxed);
     }
 
-    /// Puts the counter around what a client connects with.
-    pub(crate) fn counting(&self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
-        let counters = Arc::clone(&self.0);
-        builder.connector_layer(MapResponseLayer::new(move |connection| {
-            counters.opened.fetch_add(1, Relaxed);
-            connection
-        }))
+    pub(super) fn open(&self) {
+        self.0.opened.fetch_add(1, Relaxed);
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::recent::Recent;
+use crate::delivery::recent::Recent;
 use crate::limits;
 
 /// How a name's next look-up is expected to go.

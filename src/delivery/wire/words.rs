@@ -1,93 +1,51 @@
-//! How the HTTP clients for targets are built, and their errors in words that a person understands.
+//! Errors of requests to targets, in words that a person understands.
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
 
-use tower::util::BoxCloneSyncService;
+use hyper_util::client::legacy;
 
-use super::connections::Connections;
-use super::resolver::Resolver;
-use crate::guard::{Guard, Refusal};
+use super::dial::ConnectTimedOut;
+use crate::guard::Refusal;
 use crate::limits;
-
-/// Where requests to targets go: the HTTP client, or something in-process in tests.
-pub type TargetService = BoxCloneSyncService<reqwest::Request, reqwest::Response, tower::BoxError>;
-
-/// Builds the client, which connects only to what `guard` admits. Built once: it keeps connections
-/// alive per host, and a client per attempt would pay a handshake for each.
-pub(super) fn http_client(
-    guard: &Guard,
-    resolver: Arc<Resolver>,
-    connections: &Connections,
-) -> reqwest::Result<TargetService> {
-    let client = connections.counting(builder().dns_resolver(resolver));
-    Ok(guarded(client.build()?, guard, connections))
-}
-
-/// Asks the guard about each request's host: one that is an address is never resolved, so that the
-/// resolver does not see it.
-pub(super) fn guarded(
-    client: reqwest::Client,
-    guard: &Guard,
-    connections: &Connections,
-) -> TargetService {
-    let guard = guard.clone();
-    let connections = connections.clone();
-    BoxCloneSyncService::new(tower::service_fn(move |request: reqwest::Request| {
-        let admitted = guard.admit(request.url());
-        let client = client.clone();
-        let connections = connections.clone();
-        async move {
-            admitted?;
-            connections.request();
-            client.execute(request).await.map_err(tower::BoxError::from)
-        }
-    }))
-}
-
-pub(super) fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        // A redirect is an answer like any other; following it would carry the event, and the
-        // target's headers, to a place that nobody configured.
-        .redirect(reqwest::redirect::Policy::none())
-        // A proxy would connect for the bus, past the guard.
-        .no_proxy()
-        // Retries are the lane's to decide.
-        .retry(reqwest::retry::never())
-        .connect_timeout(limits::CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(limits::IDLE_CONNECTIONS_PER_TARGET)
-        .pool_idle_timeout(limits::IDLE_CONNECTION_TIMEOUT)
-        .tcp_nodelay(true)
-}
 
 /// The guard's refusal, where that is at the root of the error.
 pub(crate) fn refusal<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Refusal> {
+    at_root(error)
+}
+
+/// Whether the error is a timeout of the client's own, such as the one for connecting.
+pub(crate) fn is_timeout(error: &tower::BoxError) -> bool {
+    at_root::<ConnectTimedOut>(&**error).is_some()
+        || at_root::<io::Error>(&**error)
+            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// The first error of that type on the way down.
+fn at_root<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(refusal) = error.downcast_ref() {
-            return Some(refusal);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         next = error.source();
     }
     None
 }
 
-/// Whether the error is a timeout of the client's own, such as the one for connecting.
-pub(crate) fn is_timeout(error: &tower::BoxError) -> bool {
-    error
-        .downcast_ref::<reqwest::Error>()
-        .is_some_and(reqwest::Error::is_timeout)
-}
-
 /// One line: what failed, and why at the root.
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
-    let what = match error.downcast_ref::<reqwest::Error>() {
-        Some(error) if error.is_connect() => "could not connect",
-        Some(error) if error.is_builder() => "the request could not be built",
-        Some(error) if error.is_body() || error.is_decode() => "the answer broke off",
-        Some(_) => "the connection failed",
-        None => "",
+    let what = if let Some(error) = error.downcast_ref::<legacy::Error>() {
+        match error.is_connect() {
+            true => "could not connect",
+            false => "the connection failed",
+        }
+    } else if error.is::<http::Error>() {
+        "the request could not be built"
+    } else if error.is::<reqwest::Error>() {
+        "the answer broke off"
+    } else {
+        ""
     };
     let mut parts = Vec::new();
     if !what.is_empty() {
@@ -202,8 +160,6 @@ fn tls_words(error: &rustls::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tower::ServiceExt;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -218,27 +174,5 @@ mod tests {
     fn a_chain_is_told_once() {
         let error = Outer(Inner(io::Error::from(io::ErrorKind::ConnectionRefused)));
         assert_eq!(describe(&error), "outer: inner: connection refused");
-    }
-
-    #[tokio::test]
-    async fn a_refused_connection_says_so() {
-        // A port that was just given back: nobody listens there.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        drop(listener);
-        let request = reqwest::Request::new(reqwest::Method::POST, url.parse().unwrap());
-        let guard = Guard::off();
-        let error = http_client(
-            &guard,
-            Resolver::new(guard.clone()),
-            &Connections::default(),
-        )
-        .unwrap()
-        .oneshot(request)
-        .await
-        .unwrap_err();
-        let text = describe(&*error);
-        assert!(text.starts_with("could not connect"), "{text}");
-        assert!(text.ends_with("connection refused"), "{text}");
     }
 }

@@ -199,8 +199,8 @@ pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
 /// shorter.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Names that are resolved at once: each blocks a thread of the runtime's 512 for as long as a name
-/// server is silent, and reads of the log need some too.
+/// Names that are resolved at once: each has a thread, with some hundred KiB of memory, for as long as
+/// its name server is silent.
 pub const NAME_LOOKUPS: usize = 256;
 
 /// Those of them for names that are not known to be quick: a quarter stays for names that are,
@@ -222,6 +222,13 @@ pub const NAME_ANSWER_KEPT: Duration = Duration::from_secs(60 * 60);
 /// Names of which is known how they were resolved; some 200 bytes each. Beyond it the half that was
 /// used longest ago is new again.
 pub const NAMES_KNOWN: usize = 16 * 1024;
+
+/// Attempts under way to all targets together: some 25 KiB each, a hundred MiB in all.
+pub const ATTEMPTS: usize = 4_096;
+
+/// Attempts that a target may have under way even while there is no room for all: with one answer in
+/// ten milliseconds, four hundred a second.
+pub const ATTEMPTS_ALWAYS: usize = 4;
 
 /// Interim answers (1xx) to one request. Hints come once or twice, and a server that says every few
 /// seconds that it is still at it gets to a handful within a timeout.

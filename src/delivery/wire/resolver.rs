@@ -2,9 +2,10 @@
 //!
 //! The guard judges inside of connecting, so that there is no second look-up which could be answered
 //! otherwise. The system resolver blocks a thread for as long as a name server is silent, so one
-//! name is asked for once at a time, however many attempts wait for it, and few names at once: the
-//! other blocking threads are the log's. Names that were slow hold up one another and nobody else,
-//! and a name that was found before is not waited for long.
+//! name is asked for once at a time, however many attempts wait for it, and few names at once. The
+//! threads are of their own: in a pool that is shared with the log's reads, those would go round all
+//! the threads that silent names had made, and each would keep memory. Names that were slow hold up
+//! one another and nobody else, and a name that was found before is not waited for long.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,10 +13,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::vec;
+use std::{thread, vec};
 
 use hyper_util::client::legacy::connect::dns::Name;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, Service};
@@ -129,7 +131,10 @@ impl Inner {
         asked.insert(name.to_owned(), answer.clone());
         let inner = self.clone();
         let name = name.to_owned();
-        tokio::task::spawn_blocking(move || {
+        let runtime = Handle::current();
+        let look_up = move || {
+            // Its clock may be one that a test steps.
+            let _entered = runtime.enter();
             let began = Instant::now();
             let answer = (inner.lookup)(&name).map_err(Arc::new);
             let now = Instant::now();
@@ -138,7 +143,12 @@ impl Inner {
             inner.asked.lock().remove(&name);
             drop(room);
             tell.send_replace(Some(answer));
-        });
+        };
+        let thread = thread::Builder::new().name("name-lookup".to_owned());
+        if let Err(error) = thread.spawn(look_up) {
+            // Those who wait are told that the look-up broke off.
+            tracing::warn!("no thread for a name look-up: {error}");
+        }
         answer
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -11,7 +12,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use eventyard::clock::Clock;
 use eventyard::delivery::dead_letter::{self, DeadLetterError, Which};
-use eventyard::delivery::{self, BreakerState, Delivery, LaneStatus, http_client};
+use eventyard::delivery::{
+    self, BreakerState, Clients, Delivery, LaneStatus, TargetService, http_client,
+};
 use eventyard::event::Event;
 use eventyard::guard::Guard;
 use eventyard::limits;
@@ -183,30 +186,42 @@ struct Bus {
     router: Router,
 }
 
+fn open(dir: &Path, clock: &Clock) -> Log {
+    let config = log::Config {
+        dir: dir.to_owned(),
+        segment_bytes: 16 * 1024 * 1024,
+        cache_bytes: 16 * 1024 * 1024,
+    };
+    Log::open(config, Disk::real(), clock.clone()).unwrap()
+}
+
 fn name() -> BusName {
     BusName::default_bus()
 }
 
 impl Bus {
     async fn start(dir: &Path) -> Self {
-        let config = log::Config {
-            dir: dir.to_owned(),
-            segment_bytes: 16 * 1024 * 1024,
-            cache_bytes: 16 * 1024 * 1024,
-        };
         let clock = Clock::system();
-        let log = Log::open(config, Disk::real(), clock.clone()).unwrap();
-        Self::on(log, clock).await
+        Self::on(open(dir, &clock), clock).await
     }
 
     async fn on(log: Log, clock: Clock) -> Self {
+        let connections = delivery::Connections::default();
+        let clients = http_client(&Guard::off(), &connections).unwrap();
+        Self::over(log, clock, clients, connections).await
+    }
+
+    async fn over(
+        log: Log,
+        clock: Clock,
+        clients: Clients,
+        connections: delivery::Connections,
+    ) -> Self {
         let rules = Rules::load(log.clone()).unwrap();
         if rules.bus(&name()).is_none() {
             let put = rules.put_bus(&name(), "{}", IfMatch::Always).await;
             put.unwrap();
         }
-        let connections = delivery::Connections::default();
-        let service = http_client(&Guard::off(), &connections).unwrap();
         let secrets = Secrets::in_memory(clock.clone());
         let config = delivery::Config {
             own_events: false,
@@ -217,7 +232,7 @@ impl Bus {
             log.clone(),
             rules.clone(),
             clock,
-            service,
+            clients,
             connections,
             secrets,
         )
@@ -752,5 +767,96 @@ async fn a_clean_restart_repeats_nothing_and_loses_nothing() {
     let accepted = accepted(&target);
     assert_eq!(accepted.len(), 4_000);
     assert!(accepted.values().all(|times| *times == 1));
+    bus.stop().await;
+}
+
+/// Counts the requests that are under way, and the most there were.
+#[derive(Default)]
+struct UnderWay {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl UnderWay {
+    async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        struct Leaves<'a>(&'a AtomicUsize);
+        impl Drop for Leaves<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        let _leaves = Leaves(&self.now);
+        self.most.fetch_max(now, Ordering::SeqCst);
+        work.await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_targets_that_hang_have_a_bound_together_and_leave_room_to_the_others() {
+    const RULES: usize = 7;
+    const EVENTS: usize = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let under_way = Arc::new(UnderWay::default());
+    let (let_go, hanging) = tokio::sync::watch::channel(false);
+    let hangs = under_way.clone();
+    let service = TargetService::new(tower::service_fn(move |request: reqwest::Request| {
+        let (hangs, mut hanging) = (hangs.clone(), hanging.clone());
+        async move {
+            if request.url().path() == "/hangs" {
+                hangs.during(hanging.wait_for(|let_go| *let_go)).await?;
+            }
+            Ok(axum::http::Response::new("").into())
+        }
+    }));
+    let clock = Clock::system();
+    let connections = delivery::Connections::default();
+    let log = open(dir.path(), &clock);
+    let bus = Bus::over(log, clock, service.into(), connections).await;
+    let targets: Vec<Value> = (0..limits::TARGETS_PER_RULE)
+        .map(|n| json!({"id": format!("t{n}"), "url": "http://t.example/hangs", "timeout": "2m"}))
+        .collect();
+    for rule in 0..RULES {
+        let bus_name = name();
+        let document = json!({"pattern": {"type": ["t.hanging"]}, "targets": targets});
+        let rule = RuleName::new(&format!("hanging-{rule}")).unwrap();
+        let document = document.to_string();
+        let put = bus
+            .rules
+            .put_rule(&bus_name, &rule, &document, IfMatch::Always);
+        put.await.unwrap();
+    }
+    let lanes = bus.rules.current().targets();
+    let per_lane = EVENTS.min(limits::TARGET_CONCURRENCY);
+    assert!(
+        lanes.len() * per_lane > limits::ATTEMPTS,
+        "enough to fill it"
+    );
+    bus.publish("hanging", 0..EVENTS).await;
+    until("there is no more room", || {
+        under_way.now.load(Ordering::SeqCst) >= limits::ATTEMPTS
+    })
+    .await;
+
+    // Others are served meanwhile, old and new.
+    let healthy = bus.rule("healthy", "http://t.example/", json!({})).await;
+    bus.publish("healthy", 0..500).await;
+    bus.until_settled(healthy).await;
+    assert_eq!(bus.status(healthy).delivered, 500);
+    for lane in &lanes {
+        until("each has a little room", || {
+            bus.status(lane.key).in_flight >= limits::ATTEMPTS_ALWAYS as u64
+        })
+        .await;
+    }
+    // Beyond the bound, each lane's few.
+    let most = limits::ATTEMPTS + lanes.len() * limits::ATTEMPTS_ALWAYS;
+    assert!(under_way.most.load(Ordering::SeqCst) <= most);
+
+    let_go.send(true).unwrap();
+    for lane in &lanes {
+        bus.until_settled(lane.key).await;
+        assert_eq!(bus.status(lane.key).delivered, EVENTS as u64);
+    }
     bus.stop().await;
 }

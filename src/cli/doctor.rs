@@ -96,6 +96,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
                 checks::guard(&loaded.config),
                 checks::access(&loaded.config),
                 checks::address(loaded.config.api.listen),
+                checks::open_files(),
             ];
             checks.extend(data(data_dir, args.cut));
             checks

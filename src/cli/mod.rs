@@ -16,6 +16,7 @@ mod input;
 mod key;
 mod listen;
 mod man;
+mod open_files;
 mod output;
 mod quickstart;
 mod rule;
@@ -113,7 +114,10 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Serve(args) => many_threads()?.block_on(serve::run(args)),
-        Command::Quickstart(args) => many_threads()?.block_on(quickstart::run(args)),
+        Command::Quickstart(args) => {
+            open_files::raise();
+            many_threads()?.block_on(quickstart::run(args))
+        }
         Command::BenchPeer(args) => many_threads()?.block_on(bench::run_peer(args)),
         Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(args),

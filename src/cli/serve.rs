@@ -3,6 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure};
+use super::open_files;
 use super::output::note;
 use crate::access::AccessError;
 use crate::app::{App, Running};
@@ -52,6 +53,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     telemetry::start(&loaded.config.telemetry).map_err(failed)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
+    }
+    if let Some(too_few) = open_files::too_few(open_files::raise()) {
+        tracing::warn!("{too_few}; raise the hard limit (`ulimit -Hn`, LimitNOFILE= in systemd)");
     }
     let mut stop = StopSignals::listen()?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|error| failed(error.into()))?;

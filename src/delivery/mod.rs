@@ -8,6 +8,7 @@ mod auth;
 mod breaker;
 mod clients;
 mod consent;
+mod crowd;
 pub mod dead_letter;
 mod desk;
 mod draft;
@@ -67,6 +68,7 @@ pub use self::wire::{Connections, TargetService};
 
 use self::attempt::Sender;
 use self::auth::Credentials;
+use self::crowd::Crowd;
 use self::inbox::{Fresh, Offer};
 use self::lane::{Handle, Hub, Lane, Settings};
 use self::measures::Measures;
@@ -163,6 +165,7 @@ impl Delivery {
                 notices,
                 measures: Measures::default(),
                 traces,
+                crowd: Crowd::default(),
                 drain_by: OnceLock::new(),
                 repeats_through,
             }),

@@ -50,7 +50,7 @@ pub(crate) struct InFlight {
 }
 
 /// Which kinds may start an attempt now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct May {
     pub(crate) first: bool,
     pub(crate) retry: bool,
@@ -108,10 +108,7 @@ impl Room {
     /// attempts have all of it otherwise. With room for one alone the two take turns.
     pub(crate) fn may(&self, flying: InFlight, retries_due: bool) -> May {
         if flying.all >= self.limit {
-            return May {
-                first: false,
-                retry: false,
-            };
+            return May::default();
         }
         let reserved = match self.limit {
             1 => 0,

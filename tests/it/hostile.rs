@@ -32,7 +32,10 @@ const TABLE: &[(Manner, End)] = &[
     (Manner::ClosesInBody, End::Dead("broke off")),
     (Manner::ClosesAtOnce, End::Dead("connection")),
     (Manner::Resets, End::Dead("reset")),
-    (Manner::FloodsWithContinue, End::Dead("interim answers (1xx)")),
+    (
+        Manner::FloodsWithContinue,
+        End::Dead("interim answers (1xx)"),
+    ),
     (Manner::LargeHead, End::Delivered),
     (Manner::HugeHead, End::Dead("connection failed")),
     (Manner::ManyHeaders, End::Dead("connection failed")),

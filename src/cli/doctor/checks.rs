@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use super::super::open_files;
 use super::Check;
 use crate::access;
 use crate::config::{Config, Loaded};
@@ -95,6 +96,20 @@ pub(super) fn address(listen: SocketAddr) -> Check {
             format!("{listen}: {error}"),
             "Choose an address of this machine with --listen; ports below 1024 need privileges.",
         ),
+    }
+}
+
+pub(super) fn open_files() -> Check {
+    const NAME: &str = "open files";
+    let files = open_files::raise();
+    match (open_files::too_few(files), files) {
+        (Some(too_few), _) => Check::warning(
+            NAME,
+            too_few,
+            "Raise the hard limit: `ulimit -Hn`, or LimitNOFILE= in the systemd unit.",
+        ),
+        (None, Some(files)) => Check::good(NAME, format!("{files} may be open at once")),
+        (None, None) => Check::good(NAME, "any number may be open"),
     }
 }
 

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use crate::delivery::attempt::Sender;
+use crate::delivery::crowd::Crowd;
 use crate::delivery::desk::Desk;
 use crate::delivery::inbox::{Fresh, Inbox, Keep, Offer};
 use crate::delivery::measures::{BusCounts, Measures};
@@ -27,6 +28,7 @@ pub(crate) struct Hub {
     pub(crate) notices: Notices,
     pub(crate) measures: Measures,
     pub(crate) traces: Traces,
+    pub(crate) crowd: Crowd,
     /// Set once when draining begins: attempts in flight may go on until then.
     pub(crate) drain_by: OnceLock<Instant>,
     /// Events up to here may have been routed before the start, and are routed again.

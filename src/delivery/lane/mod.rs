@@ -34,7 +34,7 @@ use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
 use super::in_hand::InHand;
 use super::pace::{Pace, Wait};
-use super::room::{InFlight, Room};
+use super::room::{InFlight, May, Room};
 use super::standing::Failing;
 use crate::clock::Timestamp;
 use crate::limits;
@@ -434,7 +434,10 @@ impl Lane {
                 },
                 None => None,
             };
-            let may = self.room.may(self.in_flight(), !self.retries.is_empty());
+            let may = self.may(target);
+            if may == May::default() {
+                return;
+            }
             let Some((deliveries, retry)) = self.next_group(target, probe, may, now) else {
                 return;
             };
@@ -451,11 +454,17 @@ impl Lane {
         }
     }
 
-    fn in_flight(&self) -> InFlight {
-        InFlight {
+    /// Which kinds may start an attempt now, by the target's own room and everybody's. A lease is
+    /// no attempt of ours: it takes no place of the others'.
+    fn may(&self, target: &Target) -> May {
+        if target.pull.is_none() && !self.hub.crowd.has_room_for(self.flights.len()) {
+            return May::default();
+        }
+        let in_flight = InFlight {
             all: self.flights.len(),
             retries: self.retry_flights,
-        }
+        };
+        self.room.may(in_flight, !self.retries.is_empty())
     }
 
     fn start(&mut self, target: Arc<Target>, deliveries: Vec<Pending>, kind: Kind, now: Instant) {
@@ -468,8 +477,12 @@ impl Lane {
             .collect();
         let hub = self.hub.clone();
         let to = target.clone();
+        let place = self.hub.crowd.enter();
         // Boxed: a task moves its future about, and its result in the future's place.
-        let attempt = Box::pin(async move { hub.sender.attempt(&to, &wanted).await });
+        let attempt = Box::pin(async move {
+            let _place = place;
+            hub.sender.attempt(&to, &wanted).await
+        });
         let id = self.attempts.spawn(attempt).id();
         self.took_off(
             id,
@@ -534,12 +547,7 @@ impl Lane {
                     if waiting.unloaded > 0 && waiting.ready == 0 && self.loaded.is_empty() {
                         wake.at(Some(self.load_at.unwrap_or(now)));
                     }
-                    if target.mode == Mode::Batch
-                        && self
-                            .room
-                            .may(self.in_flight(), !self.retries.is_empty())
-                            .first
-                    {
+                    if target.mode == Mode::Batch && self.may(&target).first {
                         let full_at = waiting.ready_since.map(|since| since + target.batch_wait);
                         wake.at(full_at.map(|at| paced.map_or(at, |paced| at.max(paced))));
                     }

@@ -103,6 +103,11 @@ pub const LATE_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of a target's response that are read; the rest is left unread and the connection closed.
 pub const RESPONSE_BYTES: usize = 64 * 1024;
 
+/// What the system takes of a target's answer before it is read; it doubles this for its own account.
+/// By itself it would take megabytes of an answer without end, for each connection, and throw them
+/// away with it.
+pub const RECEIVE_BUFFER_BYTES: usize = RESPONSE_BYTES;
+
 /// Bytes of a target's response that are kept with a dead letter.
 pub const RESPONSE_KEPT_BYTES: usize = 1_024;
 

@@ -50,6 +50,7 @@ impl Dial {
         http.set_keepalive(Some(KEEPALIVE));
         http.set_keepalive_interval(Some(KEEPALIVE));
         http.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+        http.set_recv_buffer_size(Some(limits::RECEIVE_BUFFER_BYTES));
         // Shared among the addresses of a name, so that a silent one leaves time for the others.
         http.set_connect_timeout(Some(limits::CONNECT_TIMEOUT));
         Dial {

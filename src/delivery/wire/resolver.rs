@@ -179,6 +179,14 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
+    /// A look-up's thread is not at its end when its answer is known already: a stepped clock steps
+    /// by itself while nothing but a thread is at work.
+    async fn until_none_is_asked(resolver: &Resolver) {
+        while !resolver.0.asked.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn at(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
@@ -309,15 +317,14 @@ mod tests {
         let (first, second) = (at(&["8.8.8.8:0"]), at(&["9.9.9.9:0"]));
         answer.send(first.clone()).unwrap();
         assert_eq!(resolve(&resolver, "a.example").await, Ok(first.clone()));
+        until_none_is_asked(&resolver).await;
         let mut waiting = Box::pin(resolve(&resolver, "a.example"));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         tokio::time::advance(limits::NAME_LOOKUP_QUICK).await;
         assert_eq!(waiting.await, Ok(first), "the last answer");
         // The look-up goes on meanwhile, and what it finds is the answer from then on.
         answer.send(second.clone()).unwrap();
-        while !resolver.0.asked.lock().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until_none_is_asked(&resolver).await;
         let mut waiting = Box::pin(resolve(&resolver, "a.example"));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         tokio::time::advance(limits::NAME_LOOKUP_QUICK).await;
@@ -335,6 +342,7 @@ mod tests {
         let refused = Err(Refusal(Network::Private).to_string());
         answer.send(at(&["10.0.0.1:0"])).unwrap();
         assert_eq!(resolve(&resolver, "inner.example").await, refused);
+        until_none_is_asked(&resolver).await;
         let mut waiting = Box::pin(resolve(&resolver, "inner.example"));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         tokio::time::advance(limits::NAME_LOOKUP_QUICK).await;

@@ -37,6 +37,8 @@ pub mod rule;
 
 pub mod access;
 
+pub mod backtest;
+
 pub mod delivery;
 
 pub mod router;

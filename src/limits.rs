@@ -631,3 +631,24 @@ pub const PULL_DELAY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How long an acknowledgement waits to be on disk before it is answered that this is not known.
 pub const PULL_ACK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Backtests at once: each reads the whole log and keeps a processor busy.
+pub const BACKTESTS: usize = 2;
+
+/// Frames between two looks at whether anybody still waits for a backtest: a fraction of a millisecond.
+pub const BACKTEST_STEPS: u64 = 256;
+
+/// How often a backtest tells how far it is: a person watches a bar.
+pub const BACKTEST_TELLS_EVERY: Duration = Duration::from_millis(100);
+
+/// Messages of a backtest that wait for its caller; more are not made.
+pub const BACKTEST_TOLD: usize = 4;
+
+/// How far a backtest steps back behind all else that wants a processor (as `nice` has it).
+pub const BACKTEST_NICE: i32 = 10;
+
+/// Matches that a backtest shows, of the first and of the last, where nothing is said.
+pub const BACKTEST_SAMPLES_DEFAULT: usize = 5;
+
+/// The most of these that may be asked for.
+pub const BACKTEST_SAMPLES: usize = 100;

@@ -42,6 +42,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "event", "pattern", "secret", "log", "rule", "clock", "limits",
         ],
     ),
+    ("backtest", &["event", "log", "rule", "clock", "limits"]),
     (
         "delivery",
         &[
@@ -74,8 +75,8 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "access", "event", "pattern", "secret", "webhook", "log", "rule", "delivery", "router",
-            "schedule", "tls", "clock", "limits", "measure",
+            "backtest", "access", "event", "pattern", "secret", "webhook", "log", "rule",
+            "delivery", "router", "schedule", "tls", "clock", "limits", "measure",
         ],
     ),
     // `rule` reads durations and sizes the same way in every document of ours.

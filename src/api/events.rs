@@ -181,7 +181,7 @@ impl Browse {
     }
 }
 
-fn moment(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn moment(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
     parse_moment(&text).map(Some).ok_or_else(|| {
         Problem::malformed(format!(

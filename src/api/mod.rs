@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod backtest;
 mod body;
 mod buses;
 mod dead_letters;
@@ -93,6 +94,8 @@ pub struct Api {
     draining: CancellationToken,
     /// Seats of those who follow a bus.
     tails: Arc<Semaphore>,
+    /// Seats of backtests.
+    backtests: Arc<Semaphore>,
 }
 
 /// The running parts that an API stands on.
@@ -142,6 +145,7 @@ impl Api {
             bodies: body::Bodies::new(config.body_idle_timeout),
             draining: CancellationToken::new(),
             tails: Arc::new(Semaphore::new(limits::TAILS)),
+            backtests: Arc::new(Semaphore::new(limits::BACKTESTS)),
         })
     }
 

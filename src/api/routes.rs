@@ -10,8 +10,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::access::{Need, guard};
 use super::{
-    Api, Problem, apply, buses, dead_letters, events, health, keys, openapi, patterns, publish,
-    pulls, rules, scheduled, secrets, tail, targets, trace, transforms,
+    Api, Problem, apply, backtest, buses, dead_letters, events, health, keys, openapi, patterns,
+    publish, pulls, rules, scheduled, secrets, tail, targets, trace, transforms,
 };
 use crate::access::Scope;
 
@@ -64,6 +64,7 @@ fn table() -> Vec<Route> {
         get(&below(BUS, "/events/{sequence}/trace"), READ, trace::trace),
         get(&below(BUS, "/tail"), READ, tail::tail),
         get(&below(BUS, "/scheduled"), READ, scheduled::list),
+        post(&below(BUS, "/backtest"), READ, backtest::backtest),
         get(&below(BUS, "/rules"), READ, rules::list),
         get(RULE, READ, rules::one),
         put(RULE, MANAGE, rules::put),

@@ -82,13 +82,18 @@ pub(super) async fn tail(
         let part = reader.next().await?;
         Some((Ok::<Bytes, std::convert::Infallible>(part), reader))
     });
-    let mut response = Response::new(Body::from_stream(parts));
+    Ok(event_stream(Body::from_stream(parts)))
+}
+
+/// An answer of server-sent events.
+pub(super) fn event_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // nginx would hold parts back until it has many.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 /// Where to begin: a client that goes on sends the address that it began with, so that its

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
@@ -14,11 +13,12 @@ use utoipa::ToSchema;
 
 use super::openapi::{CloudEvent, Name, Target, Transform};
 use super::{Api, Problem, extract};
+use crate::clock::Timestamp;
 use crate::delivery;
 use crate::event::{self, Event};
 use crate::limits;
 use crate::log::{BusName, DeadLetterReason, RuleName};
-use crate::rule::TargetDocument;
+use crate::rule::{self, TargetDocument};
 
 /// `{"transform": …, "event": …}`, or a whole target in the place of the transform.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -47,7 +47,10 @@ pub(super) struct NotSent {
 }
 
 /// `POST /v1/transforms/preview`
-pub(super) async fn preview(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn preview(
+    State(api): State<Arc<Api>>,
+    body: Body,
+) -> Result<Json<Previewed>, Problem> {
     let question: Question = extract::json(&api, body, limits::BODY_BYTES).await?;
     let document = question.target()?;
     let event = read_event(&question.event)?;
@@ -56,17 +59,29 @@ pub(super) async fn preview(State(api): State<Arc<Api>>, body: Body) -> Result<R
         .rule
         .unwrap_or_else(|| RuleName::new("preview").expect("a valid name"));
     let target = document.for_preview(&bus, &rule);
-    Ok(
-        match delivery::preview(&target, event, api.delivery.now()) {
-            Ok(preview) => Json(preview).into_response(),
-            Err(error) => Json(NotSent {
+    Ok(Json(Previewed::of(&target, event, api.delivery.now())))
+}
+
+/// What a preview answers.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Previewed {
+    Request(delivery::Preview),
+    NotSent(NotSent),
+}
+
+impl Previewed {
+    /// What the target would be sent for an event.
+    pub(super) fn of(target: &rule::Target, event: Event, now: Timestamp) -> Self {
+        match delivery::preview(target, event, now) {
+            Ok(preview) => Self::Request(preview),
+            Err(error) => Self::NotSent(NotSent {
                 sent: false,
                 reason: DeadLetterReason::NotTransformed.as_str(),
                 error,
-            })
-            .into_response(),
-        },
-    )
+            }),
+        }
+    }
 }
 
 impl Question {

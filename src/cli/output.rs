@@ -92,6 +92,19 @@ pub(crate) fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// A whole number with its thousands set apart.
+pub(crate) fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// JSON text on standard output, indented when it is for a person.
 pub(crate) fn json(text: &str) {
     let value: Result<serde_json::Value, _> = serde_json::from_str(text);

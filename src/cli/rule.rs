@@ -1,6 +1,7 @@
 //! `eventyard rule`: looks at, applies and tries out rules.
 
 mod apply;
+mod backtest;
 pub(crate) mod explain;
 mod export;
 mod gather;
@@ -30,6 +31,7 @@ enum Command {
     Test(test::Args),
     Explain(explain::Args),
     Preview(preview::Args),
+    Backtest(backtest::Args),
 }
 
 const LIST_EXAMPLES: &str = "\
@@ -89,6 +91,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         Command::Test(args) => test::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Preview(args) => preview::run(args),
+        Command::Backtest(args) => backtest::run(args).await,
     }
 }
 

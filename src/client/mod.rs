@@ -14,8 +14,10 @@
 //! Documents (events, rules, dead letters) come as JSON text, [`Json`], so that numbers keep their
 //! digits and objects their key order.
 
+mod backtest;
 mod builder;
 mod error;
+mod messages;
 mod reason;
 mod request;
 mod tail;
@@ -28,6 +30,7 @@ use serde::Deserialize;
 
 use crate::event::Event;
 
+pub use backtest::{BacktestMessage, BacktestOptions, BacktestProgress, RunningBacktest};
 pub use builder::ClientBuilder;
 pub use error::{ClientError, Problem, ProblemPlace};
 pub use request::{Client, Export};

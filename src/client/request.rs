@@ -77,6 +77,15 @@ impl Client {
         self.request(Method::POST, path)
     }
 
+    /// A `POST` with query parameters.
+    pub(super) fn post_with(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<RequestBuilder, ClientError> {
+        Ok(self.http.post(self.url_with(path, query)?))
+    }
+
     pub(super) fn put(&self, path: &[&str]) -> Result<RequestBuilder, ClientError> {
         let request = self.request(Method::PUT, path)?;
         Ok(request.header("content-type", "application/json"))

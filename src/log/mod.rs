@@ -14,6 +14,7 @@ mod line;
 mod name;
 mod read;
 mod record;
+mod scan;
 mod shared;
 mod tail;
 mod trim;
@@ -35,6 +36,7 @@ pub use record::{
     DeadLetter, DeadLetterReason, DisabledFor, LoggedEvent, Parked, Record, Standing, TargetId,
     TargetMark,
 };
+pub use scan::{Scan, Step};
 pub use trim::Trimmed;
 pub use view::{BusRecord, RuleRecord};
 
@@ -280,6 +282,20 @@ impl Log {
         let shared = Arc::clone(&self.shared);
         let bus = bus.clone();
         read::blocking(move || browse::browse(&shared, &bus, &query)).await
+    }
+
+    /// All events of a bus in the order of the log, up to its end as it is now, taken between these
+    /// moments. Blocking.
+    ///
+    /// # Errors
+    /// [`LogError`], as for all views.
+    pub fn scan(
+        &self,
+        bus: &BusName,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<Scan, LogError> {
+        Scan::new(&self.shared, bus, since, until)
     }
 
     /// Sets what a bus keeps. A bus for which nothing is set keeps everything.

@@ -436,6 +436,28 @@ pub(super) fn read_frame(frame: &Frame) -> Result<Meaning, FrameError> {
     }
 }
 
+/// The event of a frame, when it is one of this bus that stands where it was first written.
+pub(super) fn event_of(frame: &Frame, bus: &BusName) -> Result<Option<LoggedEvent>, FrameError> {
+    let name = bus.as_str().as_bytes();
+    let is_of_bus = frame.kind == FRAME_EVENT
+        && frame.payload.first().copied().map(usize::from) == Some(name.len())
+        && frame.payload.get(1..=name.len()) == Some(name);
+    if !is_of_bus {
+        return Ok(None);
+    }
+    let event = Event::from_stored(frame.payload.slice(1 + name.len()..));
+    let event = event.map_err(|error| FrameError {
+        sequence: frame.sequence,
+        what: error.to_string(),
+    })?;
+    Ok(Some(LoggedEvent {
+        sequence: frame.sequence,
+        time: frame.time,
+        bus: bus.clone(),
+        event,
+    }))
+}
+
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut eight = [0; 8];
     eight.copy_from_slice(&bytes[at..at + 8]);

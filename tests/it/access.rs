@@ -125,6 +125,7 @@ manage          DELETE  /v1/buses/{bus}/events/{sequence}
 read            GET     /v1/buses/{bus}/events/{sequence}/trace
 read            GET     /v1/buses/{bus}/tail
 read            GET     /v1/buses/{bus}/scheduled
+read            POST    /v1/buses/{bus}/backtest
 read            GET     /v1/buses/{bus}/rules
 read            GET     /v1/buses/{bus}/rules/{rule}
 manage          PUT     /v1/buses/{bus}/rules/{rule}

@@ -10,6 +10,7 @@ mod access;
 mod access_cli;
 mod apply;
 mod auth;
+mod backtest;
 mod dead_letter_cli;
 mod dead_letters;
 mod delivery;

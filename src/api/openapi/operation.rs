@@ -199,6 +199,12 @@ impl Operation {
         self
     }
 
+    /// A type that an answer tells of in words.
+    pub(super) fn knows<T: ToSchema>(mut self) -> Self {
+        self.schema_of::<T>();
+        self
+    }
+
     pub(super) fn answers_nothing(mut self, status: u16, description: &str) -> Self {
         self.answer(status, description);
         self

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::operation::Operation;
-use super::{events, rules};
+use super::{events, named, rules};
+use crate::api::backtest;
 use crate::api::patterns::{Question, Verdict};
 use crate::api::transforms::{self, NotSent};
 
@@ -83,7 +84,48 @@ pub(super) fn operations() -> Vec<Operation> {
         .answers::<Previewed>(
             200,
             "The request; or, with `sent` false, why there is none.",
-            previewed,
+            previewed.clone(),
         ),
+        Operation::post(
+            "/v1/buses/{bus}/backtest",
+            "backtestRule",
+            "Asks a rule that is not live about what the bus still holds",
+        )
+        .says("As if the rule were enabled; nothing is put and nothing sent. The answer is a stream of server-sent events: `progress` now and then (`events`, `matched`, `bytes`, `share` from 0 to 1), and at the end `result`, a `BacktestResult`, or `failed`, a problem document. It ends with the connection. Few may run at once.")
+        .query::<backtest::Wanted>()
+        .takes_as("application/json", named("Rule"), &[("", rules::rule())])
+        .knows::<backtest::ShownResult>()
+        .answers_as(
+            200,
+            "What it finds.",
+            "text/event-stream",
+            json!({"type": "string", "x-messages": {"result": named("BacktestResult")}}),
+            format!("event: result\ndata: {}\n\n", backtested(&previewed)).into(),
+        )
+        .refuses(&[422]),
     ]
+}
+
+fn backtested(preview: &serde_json::Value) -> serde_json::Value {
+    let sample = json!({
+        "sequence": 17,
+        "time": "2026-11-22T19:30:00.120Z",
+        "id": "order-1",
+        "source": "/example/shop",
+        "type": "com.example.order.placed",
+    });
+    json!({
+        "events": 1_000_000,
+        "matched": 1,
+        "bytes": 1_300_000_000,
+        "took_ms": 2_100,
+        "limited": false,
+        "from": "2026-11-21T00:00:00.004Z",
+        "through": "2026-11-23T08:00:00.017Z",
+        "matched_per_hour": 0.02,
+        "busiest_minute": {"at": "2026-11-22T19:30:00.000Z", "matched": 1},
+        "first": [sample],
+        "last": [],
+        "targets": [{"target": "billing", "preview": preview}],
+    })
 }

@@ -5,6 +5,7 @@
 //! work on the machine would tilt a single one.
 
 mod backlog;
+mod backtest;
 mod deliver;
 mod hostile;
 mod http;
@@ -64,6 +65,7 @@ What is compared:
   recover   start-up with --events events kept: after a stop, after a kill, without the view
   targets   what signatures, transforms, fan-out, a rate limit and a target that hangs cost
   hostile   a healthy target beside one that misbehaves, in each manner, against one that does not
+  backtest  a rule over --events events that are kept, and publishing beside it
   match     matching in one process, up to --events rules, against reading the events as JSON
 
 The bench fails when an event is lost, refused or delivered to the wrong place.";
@@ -96,7 +98,7 @@ pub(crate) struct Args {
     /// Rounds of each side.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
-    /// Events of `backlog` and `recover`, rules of `match`.
+    /// Events of `backlog`, `recover` and `backtest`, rules of `match`.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     events: u64,
     /// Events a second of the paced rounds; without it half of what the forwarder reaches in
@@ -131,6 +133,7 @@ enum Mode {
     Recover,
     Targets,
     Hostile,
+    Backtest,
     Match,
     All,
 }
@@ -204,6 +207,9 @@ impl Bench {
         }
         if is(Mode::Recover) {
             sections.push(recover::measure(self)?);
+        }
+        if is(Mode::Backtest) {
+            sections.push(backtest::measure(self)?);
         }
         if is(Mode::Targets) {
             sections.extend(targets::measure(self)?);

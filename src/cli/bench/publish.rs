@@ -69,7 +69,7 @@ pub(super) fn measure(bench: &Bench, batch: usize) -> Result<Section, Failure> {
     })
 }
 
-fn round_of(outcome: &Outcome) -> Round {
+pub(super) fn round_of(outcome: &Outcome) -> Round {
     Round {
         events_per_second: outcome.rate(),
         latency: Latency::of(&outcome.latency),

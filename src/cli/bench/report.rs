@@ -7,6 +7,8 @@ use super::hostile;
 use super::machine::Machine;
 use crate::cli::output::{BOLD, DIM, GREEN, YELLOW, line, paint};
 
+pub(super) use crate::cli::output::thousands;
+
 /// Everything one run of `eventyard bench` reports.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -233,18 +235,6 @@ fn number(value: f64) -> String {
     } else {
         value.to_string()
     }
-}
-
-pub(super) fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -26,22 +26,29 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 impl Server {
     /// Starts a bus on `data_dir`.
     pub(super) fn bus(data_dir: &Path) -> Result<Server, Failure> {
-        Server::bus_by(data_dir, Command::new)
+        Server::bus_with(data_dir, &[])
+    }
+
+    /// The same, with settings of its own, as flags.
+    pub(super) fn bus_with(data_dir: &Path, settings: &[&str]) -> Result<Server, Failure> {
+        Server::bus_by(data_dir, settings, Command::new)
     }
 
     /// The same; `command` makes the command that runs the program in the same process.
     pub(super) fn bus_by(
         data_dir: &Path,
+        settings: &[&str],
         command: impl FnOnce(PathBuf) -> Command,
     ) -> Result<Server, Failure> {
         let data_dir = absolute(data_dir)?;
         let addr = free_address()?;
-        let args = [
+        let mut args = vec![
             "serve".to_owned(),
             format!("--listen={addr}"),
             format!("--data-dir={}", data_dir.display()),
             "--log-level=warn".to_owned(),
         ];
+        args.extend(settings.iter().map(|&setting| setting.to_owned()));
         Server::start(command, &args, addr, &data_dir.with_extension("log"))
     }
 
@@ -133,12 +140,8 @@ impl Server {
 
     /// A counter without labels of the bus's `/metrics`.
     pub(super) fn counter(&self, name: &str) -> Result<u64, Failure> {
-        let read = || -> std::io::Result<String> {
-            let mut text = String::new();
-            ask(self.addr, "/metrics")?.read_to_string(&mut text)?;
-            Ok(text)
-        };
-        let text = read().map_err(|error| self.broken(&format!("shows no metrics ({error})")))?;
+        let text = scrape(self.addr)
+            .map_err(|error| self.broken(&format!("shows no metrics ({error})")))?;
         let value = text.lines().find_map(|line| {
             let (known, value) = line.split_once(' ')?;
             (known == name).then(|| value.parse().ok())?
@@ -212,6 +215,13 @@ fn is_ready(addr: SocketAddr) -> bool {
         Ok(start.ends_with(b" 200"))
     };
     answer().unwrap_or(false)
+}
+
+/// The metrics of a bus, as Prometheus reads them.
+pub(super) fn scrape(addr: SocketAddr) -> std::io::Result<String> {
+    let mut text = String::new();
+    ask(addr, "/metrics")?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Sends a request; the answer is there to be read.

@@ -163,7 +163,7 @@ impl<'b> Scene<'b> {
             .map_err(failed)?;
         let folder = std::path::absolute(bench.scratch.path()).map_err(failed)?;
         let names = runtime.block_on(NameServer::start(&folder, SILENCE));
-        let server = Server::bus_by(&folder.join("hostile"), |program| match &names {
+        let server = Server::bus_by(&folder.join("hostile"), &[], |program| match &names {
             Ok(names) => names.command(program),
             Err(_) => Command::new(program),
         })?;

@@ -9,6 +9,7 @@ mod backtest;
 mod deliver;
 mod hostile;
 mod http;
+mod insight;
 mod load;
 mod machine;
 mod matching;
@@ -65,6 +66,7 @@ What is compared:
   recover   start-up with --events events kept: after a stop, after a kill, without the view
   targets   what signatures, transforms, fan-out, a rate limit and a target that hangs cost
   hostile   a healthy target beside one that misbehaves, in each manner, against one that does not
+  insight   what traces and metrics cost: the bus as it comes, against without
   backtest  a rule over --events events that are kept, and publishing beside it
   match     matching in one process, up to --events rules, against reading the events as JSON
 
@@ -133,6 +135,7 @@ enum Mode {
     Recover,
     Targets,
     Hostile,
+    Insight,
     Backtest,
     Match,
     All,
@@ -207,6 +210,9 @@ impl Bench {
         }
         if is(Mode::Recover) {
             sections.push(recover::measure(self)?);
+        }
+        if is(Mode::Insight) {
+            sections.extend(insight::measure(self)?);
         }
         if is(Mode::Backtest) {
             sections.push(backtest::measure(self)?);

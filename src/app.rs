@@ -20,6 +20,7 @@ use crate::rule::{FolderWatch, Rules, read_folder};
 use crate::schedule::Schedule;
 use crate::secret::Secrets;
 use crate::stages::{StageError, Stages, Stop};
+use crate::telemetry::LogLevel;
 use crate::tls::Tls;
 
 /// A bus that is not started yet.
@@ -28,6 +29,7 @@ pub struct App {
     disk: Disk,
     clock: Clock,
     listener: Option<TcpListener>,
+    log_level: Option<LogLevel>,
 }
 
 /// A bus at work. Dropped without [`Running::drain`] it stops as if it had been killed.
@@ -51,6 +53,7 @@ impl App {
             disk: Disk::real(),
             clock: Clock::system(),
             listener: None,
+            log_level: None,
         }
     }
 
@@ -75,6 +78,13 @@ impl App {
         self
     }
 
+    /// Changes the log's level through this, where logging was started for the bus.
+    #[must_use]
+    pub fn log_level(mut self, log_level: LogLevel) -> Self {
+        self.log_level = Some(log_level);
+        self
+    }
+
     /// Opens the log, loads and ensures the rules, starts all parts. When it returns, the bus
     /// answers.
     pub async fn build(self) -> anyhow::Result<Running> {
@@ -83,6 +93,7 @@ impl App {
             disk,
             clock,
             listener,
+            log_level,
         } = self;
         let wanted = match &listener {
             Some(listener) => listener.local_addr()?,
@@ -135,6 +146,7 @@ impl App {
             secrets,
             access: access.clone(),
             tls: tls.clone(),
+            log_level: log_level.unwrap_or_else(|| LogLevel::of_others(&config.telemetry)),
         };
         let api = Api::new(&config.api, parts);
         stages.start("delivery", |stop| async move {

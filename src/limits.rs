@@ -652,3 +652,7 @@ pub const BACKTEST_SAMPLES_DEFAULT: usize = 5;
 
 /// The most of these that may be asked for.
 pub const BACKTEST_SAMPLES: usize = 100;
+
+/// Bytes of a request that changes the log's level: a directive for each module of the bus and of what
+/// it stands on.
+pub const LOG_LEVEL_BYTES: usize = 64 * 1024;

@@ -13,6 +13,7 @@ mod extract;
 mod front;
 mod health;
 mod keys;
+mod log_level;
 mod metrics;
 mod openapi;
 mod patterns;
@@ -44,6 +45,7 @@ use crate::log::Log;
 use crate::rule::Rules;
 use crate::schedule::Schedule;
 use crate::secret::Secrets;
+use crate::telemetry::LogLevel;
 use crate::tls::Tls;
 
 pub use access::Need;
@@ -88,6 +90,7 @@ pub struct Api {
     secrets: Secrets,
     access: Access,
     tls: Option<Tls>,
+    log_level: LogLevel,
     metrics_are_open: bool,
     metrics: metrics::Metrics,
     bodies: body::Bodies,
@@ -109,6 +112,7 @@ pub struct Parts {
     pub access: Access,
     /// What the listener speaks, if it is to speak TLS.
     pub tls: Option<Tls>,
+    pub log_level: LogLevel,
 }
 
 impl Api {
@@ -124,6 +128,7 @@ impl Api {
             secrets,
             access,
             tls,
+            log_level,
         } = parts;
         let metrics = metrics::Metrics::new(metrics::Sources {
             log: log.clone(),
@@ -140,6 +145,7 @@ impl Api {
             secrets,
             access,
             tls,
+            log_level,
             metrics_are_open: config.metrics_are_open,
             metrics,
             bodies: body::Bodies::new(config.body_idle_timeout),

@@ -10,8 +10,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::access::{Need, guard};
 use super::{
-    Api, Problem, apply, backtest, buses, dead_letters, events, health, keys, openapi, patterns,
-    publish, pulls, rules, scheduled, secrets, tail, targets, trace, transforms,
+    Api, Problem, apply, backtest, buses, dead_letters, events, health, keys, log_level, openapi,
+    patterns, publish, pulls, rules, scheduled, secrets, tail, targets, trace, transforms,
 };
 use crate::access::Scope;
 
@@ -93,6 +93,9 @@ fn table() -> Vec<Route> {
         post("/v1/keys", MANAGE_ALL, keys::create),
         get("/v1/keys/{key}", MANAGE_ALL, keys::one),
         delete("/v1/keys/{key}", MANAGE_ALL, keys::revoke),
+        get("/v1/log-level", MANAGE_ALL, log_level::show),
+        put("/v1/log-level", MANAGE_ALL, log_level::set),
+        delete("/v1/log-level", MANAGE_ALL, log_level::reset),
         post("/v1/patterns/test", READ_ANY, patterns::test),
         post("/v1/transforms/preview", READ_ANY, transforms::preview),
     ];

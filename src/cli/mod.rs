@@ -15,6 +15,7 @@ mod health;
 mod input;
 mod key;
 mod listen;
+mod log_level;
 mod man;
 mod open_files;
 mod output;
@@ -81,6 +82,7 @@ enum Command {
     DeadLetter(dead_letter::Args),
     Secret(secret::Args),
     Key(key::Args),
+    LogLevel(log_level::Args),
     Bench(bench::Args),
     #[command(hide = true)]
     BenchPeer(bench::PeerArgs),
@@ -133,6 +135,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::DeadLetter(args) => one_thread()?.block_on(dead_letter::run(args)),
         Command::Secret(args) => one_thread()?.block_on(secret::run(args)),
         Command::Key(args) => one_thread()?.block_on(key::run(args)),
+        Command::LogLevel(args) => one_thread()?.block_on(log_level::run(args)),
         Command::Health(args) => one_thread()?.block_on(health::run(args)),
     }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             false => Failure::failed(text),
         }
     };
-    telemetry::start(&loaded.config.telemetry).map_err(failed)?;
+    let log_level = telemetry::start(&loaded.config.telemetry).map_err(failed)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -59,7 +59,11 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     }
     let mut stop = StopSignals::listen()?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|error| failed(error.into()))?;
-    let mut running = App::new(loaded.config).build().await.map_err(failed)?;
+    let mut running = App::new(loaded.config)
+        .log_level(log_level)
+        .build()
+        .await
+        .map_err(failed)?;
     let ended = loop {
         tokio::select! {
             () = stop.received() => break None,

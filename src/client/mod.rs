@@ -459,8 +459,24 @@ impl Client {
     }
 }
 
-/// Health.
+/// Health, and what is logged.
 impl Client {
+    /// What the bus logs.
+    pub async fn log_level(&self) -> Result<Json, ClientError> {
+        self.send(self.get(&["log-level"])?).await
+    }
+
+    /// Changes what the bus logs, until it stops.
+    pub async fn set_log_level(&self, level: &str) -> Result<Json, ClientError> {
+        let body = BTreeMap::from([("level", level)]);
+        self.send(self.put(&["log-level"])?.json(&body)).await
+    }
+
+    /// Lets the bus log by its configuration again.
+    pub async fn reset_log_level(&self) -> Result<Json, ClientError> {
+        self.send(self.delete(&["log-level"])?).await
+    }
+
     /// Whether the bus accepts events now; the error says why not.
     pub async fn ready(&self) -> Result<(), ClientError> {
         self.send_empty(self.get_root("readyz")?).await

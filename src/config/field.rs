@@ -3,6 +3,7 @@
 use crate::guard;
 use crate::limits;
 use crate::rule::{format_size, parse_duration, parse_size};
+use crate::telemetry;
 
 /// Every variable of ours begins so.
 pub(super) const ENV_PREFIX: &str = "EVENTYARD_";
@@ -272,25 +273,9 @@ impl Kind {
             Self::Choice(choices) if choices.contains(&text) => Ok(()),
             Self::Choice(choices) => Err(format!("one of {} is wanted", choices.join(", "))),
             Self::Networks => guard::parse_networks(text).map(drop),
-            Self::LogFilter => check_log_filter(text),
+            Self::LogFilter => telemetry::check(text),
         }
     }
-}
-
-/// A word alone would read as a module of which everything is logged, and of the bus nothing: so
-/// `inof` would be silence.
-fn check_log_filter(text: &str) -> Result<(), String> {
-    let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    let mut directives = text.split(',').map(str::trim);
-    if let Some(word) = directives.find(|each| !each.contains('=') && !is_level(each)) {
-        return Err(format!(
-            "\"{word}\" is no level; error, warn, info, debug, trace, off or \
-             module=level is wanted, such as info,eventyard::delivery=debug"
-        ));
-    }
-    text.parse::<tracing_subscriber::filter::Targets>()
-        .map(drop)
-        .map_err(|cause| format!("log directives are wanted, such as info: {cause}"))
 }
 
 /// A size with a unit, or a plain number of bytes.

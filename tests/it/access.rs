@@ -150,6 +150,9 @@ manage on all   GET     /v1/keys
 manage on all   POST    /v1/keys
 manage on all   GET     /v1/keys/{key}
 manage on all   DELETE  /v1/keys/{key}
+manage on all   GET     /v1/log-level
+manage on all   PUT     /v1/log-level
+manage on all   DELETE  /v1/log-level
 read on any     POST    /v1/patterns/test
 read on any     POST    /v1/transforms/preview
 read            GET     /v1/buses/{bus}/dead-letters

@@ -24,6 +24,7 @@ mod insight;
 mod leaks;
 mod limits;
 mod listener_tls;
+mod log_level;
 mod metrics;
 mod openapi;
 mod ordering;

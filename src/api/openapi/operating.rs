@@ -5,9 +5,12 @@ use serde_json::json;
 use super::operation::Operation;
 use crate::api::exposition;
 use crate::api::health::{Alive, Ready};
+use crate::api::log_level::{Shown, Wanted};
 
 pub(super) fn operations() -> Vec<Operation> {
     let text = json!({"type": "string"});
+    let level = |level: &str| json!({"level": level, "configured": "info"});
+    let detailed = "info,eventyard::delivery=debug";
     let ready = json!({"ready": true, "parts": {"journal": "writable", "view": "current", "draining": false}});
     vec![
         Operation::get("/healthz", "alive", "Tells that the bus is alive").answers::<Alive>(
@@ -27,6 +30,14 @@ pub(super) fn operations() -> Vec<Operation> {
                 text.clone(),
                 "# TYPE eventyard_ready gauge\neventyard_ready 1\n".into(),
             ),
+        Operation::get("/v1/log-level", "getLogLevel", "Shows what the bus logs")
+            .answers::<Shown>(200, "What is logged.", level("info")),
+        Operation::put("/v1/log-level", "setLogLevel", "Changes what the bus logs")
+            .says("At once, and until the bus stops.")
+            .takes::<Wanted>(&[("", json!({"level": detailed}))])
+            .answers::<Shown>(200, "What is logged now.", level(detailed)),
+        Operation::delete("/v1/log-level", "resetLogLevel", "Logs by the configuration again")
+            .answers::<Shown>(200, "What is logged now.", level("info")),
         Operation::get("/openapi.json", "openapi", "Shows this description").answers_as(
             200,
             "An OpenAPI 3.1 document.",

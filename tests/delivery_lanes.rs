@@ -549,6 +549,11 @@ async fn a_hanging_target_does_not_hold_the_checkpoint_back() {
     })
     .await;
     assert_eq!(bus.status(key).in_flight, 2);
+    assert_eq!(
+        bus.pending(key),
+        5,
+        "each counts once, parked in flight or not"
+    );
     until("all were delivered", || bus.status(key).delivered == 5).await;
     bus.until_settled(key).await;
     assert_eq!(hanging.count(), 7);

@@ -370,6 +370,7 @@ impl Lane {
                 self.exchange_chunk(first, false);
             }
             self.flights.clear();
+            self.parked_in_flight = 0;
         }
         self.keep_memory(now);
         self.hub.progress.settle_all(self.settled.drain(..));

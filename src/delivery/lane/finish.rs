@@ -68,6 +68,7 @@ impl Lane {
             |tried| (tried.dones, tried.timing),
         );
         self.retry_flights -= usize::from(flight.kind.retry);
+        self.parked_in_flight = self.parked_in_flight.saturating_sub(flight.parked());
         self.judge(&dones, &flight, now);
         self.follow_acceptance(&dones, &flight.target, now);
         let outcome = dones.iter().find_map(|done| done.outcome.as_ref());
@@ -464,6 +465,7 @@ impl Lane {
             }
             pending.kept = Kept::Parked;
             self.parked += 1;
+            self.parked_in_flight += 1;
             self.in_hand.hold(pending.sequence);
             change.settles.push(pending.sequence);
             let parked = Parked {

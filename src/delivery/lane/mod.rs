@@ -81,6 +81,14 @@ struct Flight {
     kind: Kind,
 }
 
+impl Flight {
+    /// How many of its deliveries are parked.
+    fn parked(&self) -> usize {
+        let parked = |pending: &&Pending| pending.kept == Kept::Parked;
+        self.deliveries.iter().filter(parked).count()
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Kind {
     probe: bool,
@@ -132,6 +140,8 @@ pub(crate) struct Lane {
     look_not_before: Instant,
     /// Parked deliveries, those in memory included.
     parked: u64,
+    /// Those of them that are in flight.
+    parked_in_flight: usize,
     retry_turn: bool,
 
     /// Only where the target has, or once had, an ordering key.
@@ -193,6 +203,7 @@ impl Lane {
             look_at: (parked > 0).then(|| Timestamp::from_millis(0)),
             look_not_before: Instant::now(),
             parked,
+            parked_in_flight: 0,
             retry_turn: false,
             order,
             attempts: JoinSet::new(),
@@ -497,6 +508,7 @@ impl Lane {
 
     fn took_off(&mut self, id: Id, flight: Flight) {
         self.retry_flights += usize::from(flight.kind.retry);
+        self.parked_in_flight += flight.parked();
         if flight.deliveries.iter().any(|p| p.kept == Kept::Fresh) {
             self.late_order.push_back((flight.started, id));
         }
@@ -578,7 +590,9 @@ impl Lane {
         set(&counters.in_flight, self.flights.len() as u64);
         set(&counters.concurrency, self.room.limit() as u64);
         set(&counters.held, held as u64);
-        set(&counters.parked, self.parked);
+        // Each counts once: those in memory wait there, or are in flight.
+        let in_memory = (self.retries.len() + self.parked_in_flight) as u64;
+        set(&counters.parked, self.parked.saturating_sub(in_memory));
         set(&counters.failures, u64::from(self.breaker.failures()));
         set(
             &counters.oldest,

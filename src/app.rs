@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::access::Access;
 use crate::api::{self, Api};
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
@@ -116,6 +117,7 @@ impl App {
         let log = open_log(&config, disk, clock.clone()).await?;
         let secrets = Secrets::open(config.secrets.clone(), clock.clone())?;
         let access = Access::open(config.access.clone(), secrets.clone(), clock.clone())?;
+        let audit = open_audit(&config, clock.clone()).await?;
         let guard = config.guard(addr);
         let rules = Rules::load_guarded(log.clone(), guard.clone())?;
         if let Some(dir) = &config.rules_dir {
@@ -145,6 +147,7 @@ impl App {
             schedule: schedule.clone(),
             secrets,
             access: access.clone(),
+            audit: audit.clone(),
             tls: tls.clone(),
             log_level: log_level.unwrap_or_else(|| LogLevel::of_others(&config.telemetry)),
         };
@@ -166,6 +169,7 @@ impl App {
             Ok(())
         });
         stages.start("access", |stop| keep_uses(access, stop));
+        stages.start("audit", |stop| forget_audit(audit, stop));
         if let Some(tls) = tls.clone() {
             stages.start("certificates", |stop| watch_certificates(tls, stop));
         }
@@ -258,6 +262,24 @@ async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<L
         .await
         .context("opening the log panicked")?
         .with_context(|| format!("cannot open the data in {dir}"))
+}
+
+/// Behind the log, which keeps others out of the folder.
+async fn open_audit(config: &Config, clock: Clock) -> anyhow::Result<Audit> {
+    let audit = config.audit.clone();
+    Ok(tokio::task::spawn_blocking(move || Audit::open(audit, clock)).await??)
+}
+
+/// Lets go now and then of what is past the audit's retention.
+async fn forget_audit(audit: Audit, stop: Stop) -> anyhow::Result<()> {
+    let every = limits::AUDIT_LOOKED_AT_EVERY;
+    while tokio::time::timeout(every, stop.asked()).await.is_err() {
+        let audit = audit.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || audit.forget()).await? {
+            tracing::warn!(%error, "what is past the audit's retention stays");
+        }
+    }
+    Ok(())
 }
 
 /// Looks now and then whether the certificates are others.

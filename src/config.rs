@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::guard::{self, Guard};
 use crate::rule::parse_duration;
 use crate::secret::{KeySource, SecretText};
-use crate::{access, api, delivery, limits, log, secret, telemetry, tls};
+use crate::{access, api, audit, delivery, limits, log, secret, telemetry, tls};
 
 pub use field::{FIELDS, Field, Kind};
 pub use flags::Flags;
@@ -25,6 +25,9 @@ pub const DEFAULT_FILE: &str = "eventyard.toml";
 
 /// The file of API keys in the data folder.
 const KEYS_FILE: &str = "keys.json";
+
+/// The folder of the audit in the data folder.
+const AUDIT_DIR: &str = "audit";
 
 /// Everything the bus can be told when it starts.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct Config {
     pub secrets: secret::Config,
     /// Who may do what.
     pub access: access::Config,
+    /// Where it is written down who changed what.
+    pub audit: audit::Config,
     /// The listener's certificates; `None` for a bus that speaks no TLS.
     pub tls: Option<tls::Config>,
     /// Where rule files stand; `None` for a bus without.
@@ -122,6 +127,10 @@ impl Config {
                 mode: access::Mode::Unsaid,
                 file: data_dir.join(KEYS_FILE),
                 root_key: None,
+            },
+            audit: audit::Config {
+                dir: data_dir.join(AUDIT_DIR),
+                retention: limits::AUDIT_RETENTION,
             },
             log: log::Config {
                 dir: data_dir,
@@ -263,6 +272,10 @@ fn build(settings: &[Setting], keys: &Keys<'_>) -> Result<Config, ConfigError> {
                 (None, "") => None,
                 (None, path) => Some(access::RootKeySource::File(PathBuf::from(path))),
             },
+        },
+        audit: audit::Config {
+            dir: Path::new(text("data_dir")).join(AUDIT_DIR),
+            retention: parse_duration(text("audit_retention")).expect("the duration was checked"),
         },
         tls: tls(&setting)?,
         rules_dir: Some(rules_dir(setting("rules_dir"))?),

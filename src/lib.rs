@@ -51,6 +51,8 @@ pub mod telemetry;
 
 pub mod tls;
 
+pub mod audit;
+
 pub mod api;
 
 pub mod config;

@@ -656,3 +656,37 @@ pub const BACKTEST_SAMPLES: usize = 100;
 /// Bytes of a request that changes the log's level: a directive for each module of the bus and of what
 /// it stands on.
 pub const LOG_LEVEL_BYTES: usize = 64 * 1024;
+/// Longest path that the audit writes down whole, in bytes: names of ours are shorter.
+pub const AUDIT_PATH_BYTES: usize = 1_024;
+
+/// Largest document in the audit, before and after a change, in bytes; of a larger one the size.
+pub const AUDIT_DOCUMENT_BYTES: usize = 64 * 1024;
+
+/// Size from which on the audit goes on in another file, in bytes: what is let go of at a time, and
+/// read at a time.
+pub const AUDIT_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// All files of the audit, in bytes: some hundred thousand changes.
+pub const AUDIT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Files that one page of the audit is searched in, and bytes of them times `AUDIT_FILE_BYTES` read.
+pub const AUDIT_FILES_PER_PAGE: usize = 8;
+
+/// How long the audit is kept unless it is said.
+pub const AUDIT_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Refused calls written down at once, and how many more in a minute: a day of wrong keys writes some
+/// 4 MB, and pushes out what changed only after two months.
+pub const AUDIT_REFUSALS_AT_ONCE: u64 = 100;
+
+/// See above.
+pub const AUDIT_REFUSALS_PER_MINUTE: u64 = 10;
+
+/// Largest body of a call that the audit reads ahead, to write down what was asked for.
+pub const AUDIT_ASKED_BYTES: usize = DEAD_LETTER_REQUEST_BYTES;
+
+/// Longest request id that the audit writes down, in bytes.
+pub const AUDIT_REQUEST_ID_BYTES: usize = 128;
+
+/// How often the audit is looked through for what is past its retention; it goes a file at a time.
+pub const AUDIT_LOOKED_AT_EVERY: Duration = Duration::from_secs(10 * 60);

@@ -71,11 +71,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("stages", &[]),
     ("tls", &["limits"]),
+    ("audit", &["clock", "limits"]),
     ("telemetry", &[]),
     (
         "api",
         &[
             "access",
+            "audit",
             "backtest",
             "event",
             "pattern",
@@ -99,6 +101,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "access",
             "api",
+            "audit",
             "delivery",
             "guard",
             "log",
@@ -114,6 +117,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "access",
             "api",
+            "audit",
             "clock",
             "config",
             "delivery",

@@ -118,6 +118,19 @@ pub enum Refused {
     TooFast(KeyName, RateLimit, Duration),
 }
 
+impl Refused {
+    /// Whose key it is that is known, and yet not let in.
+    #[must_use]
+    pub fn whose(&self) -> Option<&KeyName> {
+        match self {
+            Self::NoKey | Self::Unknown => None,
+            Self::Expired(name, _) | Self::Revoked(name, _) | Self::TooFast(name, _, _) => {
+                Some(name)
+            }
+        }
+    }
+}
+
 /// What is known of a key.
 #[derive(Debug)]
 pub struct ApiKey {

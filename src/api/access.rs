@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{Api, Problem, web_page};
-use crate::access::{Caller, Mode, Scope};
+use super::{Api, Problem, audit, web_page};
+use crate::access::{Caller, KeyId, Mode, Scope};
+use crate::audit::Actor;
 use crate::log::{BusName, RuleName, TargetName};
 
 /// What a route wants of its caller.
@@ -40,6 +41,22 @@ impl Api {
             tracing::debug!(%refused, "a caller is not let in");
             refused.into()
         })
+    }
+
+    /// Who asks, for the audit: also one whose key holds no longer.
+    pub(super) fn who(&self, headers: &HeaderMap) -> Actor {
+        let shown = bearer(headers);
+        match self.access.recognise(shown) {
+            Ok(caller) => audit::actor(&caller),
+            Err(refused) => {
+                let prefix = shown.and_then(KeyId::of_key);
+                let known = refused.whose().zip(prefix);
+                known.map_or(Actor::Stranger, |(name, prefix)| Actor::Key {
+                    prefix: prefix.to_string(),
+                    name: name.to_string(),
+                })
+            }
+        }
     }
 
     /// Whether who asks would be let in to use this bus in any way, and so may know of it.

@@ -8,10 +8,11 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::openapi::{Bus, Name, Rule};
-use super::{Api, Problem, access, buses, extract, rules};
+use super::{Api, Problem, access, audit, buses, extract, rules};
 use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, RuleName, Sequence};
@@ -75,6 +76,7 @@ struct Entry {
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
+    Extension(remark): Extension<audit::Remark>,
     body: Body,
 ) -> Result<Json<Report>, Problem> {
     let wanted: Wanted = extract::json(&api, body, limits::BODY_BYTES).await?;
@@ -83,6 +85,7 @@ pub(super) async fn apply(
     let folder = wanted.folder(&api)?;
     let applied = api.rules.apply_whole(folder, prune, dry_run).await?;
     let changed = |one: &Applied| one.change != AppliedChange::Unchanged;
+    remark.says(told(&api, &applied, dry_run));
     Ok(Json(Report {
         dry_run,
         changed: applied.iter().any(changed),
@@ -120,6 +123,37 @@ impl Wanted {
             false => Err(RuleError::Invalid(problems).into()),
         }
     }
+}
+
+/// What the audit says of it: each document that is not as before, as it was and as it is.
+fn told(api: &Api, applied: &[Applied], dry_run: bool) -> Value {
+    let changed = applied
+        .iter()
+        .filter(|one| one.change != AppliedChange::Unchanged);
+    let told = changed.map(|one| {
+        let before = one.before.as_deref().map(serde_json::from_str::<Value>);
+        let after = match &one.rule {
+            None => api
+                .rules
+                .bus(&one.bus)
+                .map(|bus| bus.document.text().to_owned()),
+            Some(rule) => {
+                let rule = api.rules.rule(&one.bus, rule);
+                rule.map(|rule| rule.document.text().to_owned())
+            }
+        };
+        let after = after.filter(|_| !dry_run);
+        let after = after.map(|text| serde_json::from_str::<Value>(&text));
+        json!({
+            "bus": one.bus,
+            "rule": one.rule,
+            "change": one.change.as_str(),
+            "revision": one.revision,
+            "before": before.transpose().unwrap_or_default(),
+            "after": after.transpose().unwrap_or_default(),
+        })
+    });
+    json!({"dry_run": dry_run, "changes": told.collect::<Vec<_>>()})
 }
 
 fn entry(applied: Applied) -> Result<Entry, Problem> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::access::{AccessError, Refused, Scope};
+use crate::audit::AuditError;
 use crate::delivery::dead_letter::{DeadLetterError, JobError};
 use crate::event::{DecodeError, ErrorClass};
 use crate::limits;
@@ -400,6 +401,16 @@ impl From<AccessError> for Problem {
             ),
             _ => Self::internal(error),
         }
+    }
+}
+
+impl From<AuditError> for Problem {
+    fn from(error: AuditError) -> Self {
+        tracing::error!(%error, "management calls are refused, or not shown");
+        Self::unavailable(
+            "What is changed is written down first, and the bus cannot do that, or cannot read what it wrote; the reason is in its log. Nothing was changed.",
+            limits::RETRY_AFTER_FULL_SECONDS,
+        )
     }
 }
 

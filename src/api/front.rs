@@ -1,5 +1,6 @@
 //! The first to see a request: publishing goes straight to its handler, all else to the routes.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Api, Config, publish, routes, server};
+use super::{Api, Config, audit, publish, routes, server};
 
 /// Answers requests until `stop`, then lets each connection finish those it has begun.
 pub async fn serve(
@@ -22,25 +23,39 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let routes = routes(Arc::clone(&api));
     let tls = api.tls.clone();
-    server::serve(listener, config, tls, stop, move |request| {
-        answer(Arc::clone(&api), routes.clone(), request)
+    server::serve(listener, config, tls, stop, move |request, peer| {
+        answer(Arc::clone(&api), routes.clone(), request, peer)
     })
     .await
 }
 
 /// A way through the routes costs about as much as decoding a small event, so publishing, which
 /// is most of what a bus is asked, does not take it.
-async fn answer(api: Arc<Api>, routes: Router, request: Request<Incoming>) -> Response {
+async fn answer(
+    api: Arc<Api>,
+    routes: Router,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response {
     let bus = match *request.method() {
         Method::POST => publish::bus_of(request.uri().path()),
         _ => None,
     };
     if let Some(bus) = bus {
         let (head, body) = request.into_parts();
-        return publish::publish(&api, bus, &head.headers, body).await;
+        let response = publish::publish(&api, bus, &head.headers, body).await;
+        let asked = (&head.method, &head.uri);
+        audit::note_refused(&api, asked, &head.headers, peer, response.status()).await;
+        return response;
     }
-    match routes.oneshot(request.map(Body::new)).await {
+    request.extensions_mut().insert(audit::Peer(peer));
+    let asked = (request.method().clone(), request.uri().clone());
+    let headers = request.headers().clone();
+    let response = match routes.oneshot(request.map(Body::new)).await {
         Ok(response) => response,
         Err(never) => match never {},
-    }
+    };
+    let asked = (&asked.0, &asked.1);
+    audit::note_refused(&api, asked, &headers, peer, response.status()).await;
+    response
 }

@@ -195,6 +195,14 @@ async fn blocking<T: Send + 'static>(
     Ok(done.map_err(Problem::internal)??)
 }
 
+/// What the audit says of a key; when it was used is no change.
+pub(super) fn state(api: &Api, text: &str) -> Option<serde_json::Value> {
+    let key = api.access.get(KeyId::parse(text).ok()?)?;
+    let mut shown = shown(api, &key);
+    shown.last_used = None;
+    serde_json::to_value(shown).ok()
+}
+
 fn shown(api: &Api, key: &ApiKey) -> Shown {
     Shown {
         prefix: key.id,

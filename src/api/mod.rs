@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod audit;
 mod backtest;
 mod body;
 mod buses;
@@ -39,6 +40,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::delivery::Delivery;
 use crate::limits;
 use crate::log::Log;
@@ -89,6 +91,7 @@ pub struct Api {
     schedule: Schedule,
     secrets: Secrets,
     access: Access,
+    audit: Audit,
     tls: Option<Tls>,
     log_level: LogLevel,
     metrics_are_open: bool,
@@ -110,6 +113,7 @@ pub struct Parts {
     pub schedule: Schedule,
     pub secrets: Secrets,
     pub access: Access,
+    pub audit: Audit,
     /// What the listener speaks, if it is to speak TLS.
     pub tls: Option<Tls>,
     pub log_level: LogLevel,
@@ -127,6 +131,7 @@ impl Api {
             schedule,
             secrets,
             access,
+            audit,
             tls,
             log_level,
         } = parts;
@@ -144,6 +149,7 @@ impl Api {
             schedule,
             secrets,
             access,
+            audit,
             tls,
             log_level,
             metrics_are_open: config.metrics_are_open,

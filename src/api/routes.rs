@@ -10,8 +10,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::access::{Need, guard};
 use super::{
-    Api, Problem, apply, backtest, buses, dead_letters, events, health, keys, log_level, openapi,
-    patterns, publish, pulls, rules, scheduled, secrets, tail, targets, trace, transforms,
+    Api, Problem, apply, audit, backtest, buses, dead_letters, events, health, keys, log_level,
+    openapi, patterns, publish, pulls, rules, scheduled, secrets, tail, targets, trace, transforms,
 };
 use crate::access::Scope;
 
@@ -21,6 +21,17 @@ struct Route {
     path: String,
     need: Need,
     answer: MethodRouter<Arc<Api>>,
+}
+
+impl Route {
+    /// Whether its calls change something, and so stand in the audit.
+    fn is_written_down(&self) -> bool {
+        let manages = matches!(
+            self.need,
+            Need::OnBus(Scope::Manage) | Need::OnAll(Scope::Manage) | Need::OnAny(Scope::Manage)
+        );
+        manages && self.method != Method::GET
+    }
 }
 
 const READ: Need = Need::OnBus(Scope::Read);
@@ -96,6 +107,7 @@ fn table() -> Vec<Route> {
         get("/v1/log-level", MANAGE_ALL, log_level::show),
         put("/v1/log-level", MANAGE_ALL, log_level::set),
         delete("/v1/log-level", MANAGE_ALL, log_level::reset),
+        get("/v1/audit", MANAGE_ALL, audit::list),
         post("/v1/patterns/test", READ_ANY, patterns::test),
         post("/v1/transforms/preview", READ_ANY, transforms::preview),
     ];
@@ -135,11 +147,20 @@ pub fn routes(api: Arc<Api>) -> Router {
             METRICS if api.metrics_are_open => Need::Nothing,
             _ => route.need,
         };
+        let answer = match route.is_written_down() {
+            true => {
+                let state = (Arc::clone(&api), route.path.as_str().into());
+                route
+                    .answer
+                    .route_layer(from_fn_with_state(state, audit::keep))
+            }
+            false => route.answer,
+        };
         let answer = match need {
-            Need::Nothing | Need::Publish => route.answer,
+            Need::Nothing | Need::Publish => answer,
             _ => {
                 let state = (Arc::clone(&api), need);
-                route.answer.route_layer(from_fn_with_state(state, guard))
+                answer.route_layer(from_fn_with_state(state, guard))
             }
         };
         router = router.route(&route.path, answer);

@@ -257,6 +257,13 @@ fn shown(api: &Api, name: &SecretName, secret: &Secret) -> Shown {
     }
 }
 
+/// What the audit says of a secret.
+pub(super) fn state(api: &Api, text: &str) -> Option<serde_json::Value> {
+    let name = SecretName::new(text).ok()?;
+    let secret = api.secrets.get(&name)?;
+    serde_json::to_value(shown(api, &name, &secret)).ok()
+}
+
 fn used_by(api: &Api, name: &SecretName) -> Vec<String> {
     let targets = api.rules.current().targets();
     let users = targets

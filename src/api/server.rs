@@ -61,25 +61,28 @@ pub(super) async fn serve<A, F>(
     answer: A,
 ) -> anyhow::Result<()>
 where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     let http = Arc::new(http(&config));
     let places = Arc::new(Semaphore::new(config.connections));
     let mut connections = JoinSet::new();
-    while let Some((stream, place)) = next(&listener, &places, &mut connections, &stop).await {
+    while let Some(((stream, peer), place)) =
+        next(&listener, &places, &mut connections, &stop).await
+    {
         let (http, answer, stop) = (Arc::clone(&http), answer.clone(), stop.clone());
         let tls = tls.clone();
         connections.spawn(async move {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "could not turn Nagle's algorithm off");
             }
+            let answer = move |request| answer(request, peer);
             match tls {
                 None => converse(&http, stream, config.head_timeout, stop, answer).await,
                 // Boxed, so that a connection without TLS takes no room for it.
                 Some(tls) => {
                     Box::pin(async move {
-                        if let Some(stream) = shake_hands(&tls, stream, &stop).await {
+                        if let Some(stream) = shake_hands(&tls, (stream, peer), &stop).await {
                             converse(&http, stream, config.head_timeout, stop, answer).await;
                         }
                     })
@@ -94,13 +97,16 @@ where
     Ok(())
 }
 
+/// A connection, and where it is from.
+type Accepted = (TcpStream, SocketAddr);
+
 /// The next connection, once there is a place for it; `None` when it is time to stop.
 async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     connections: &mut JoinSet<()>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(Accepted, tokio::sync::OwnedSemaphorePermit)> {
     let accepted = async {
         let place = Arc::clone(places).acquire_owned().await;
         let place = place.expect("the places are never closed");
@@ -119,10 +125,10 @@ async fn next(
 }
 
 /// Errors here are of one connection, or pass once others have closed (no file descriptors left).
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> Accepted {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -149,10 +155,9 @@ fn http(config: &Config) -> auto::Builder<TokioExecutor> {
 /// The connection under TLS; `None` when there is none, or it is time to stop.
 async fn shake_hands(
     tls: &Tls,
-    stream: TcpStream,
+    (stream, peer): Accepted,
     stop: &CancellationToken,
 ) -> Option<TlsStream<TcpStream>> {
-    let peer = stream.peer_addr();
     let shaken = tokio::select! {
         biased;
         () = stop.cancelled() => return None,
@@ -161,7 +166,7 @@ async fn shake_hands(
     match shaken {
         Ok(stream) => Some(stream),
         Err(error) => {
-            tracing::debug!(?peer, %error, "no TLS connection");
+            tracing::debug!(%peer, %error, "no TLS connection");
             None
         }
     }

@@ -131,6 +131,18 @@ fn shown(api: &Api, place: &Place, key: TargetId) -> Result<Json<Health>, Proble
     Ok(Json(status.into()))
 }
 
+/// What the audit says of a target.
+pub(super) fn state(
+    api: &Api,
+    bus: &BusName,
+    rule: &RuleName,
+    target: &TargetName,
+) -> Option<serde_json::Value> {
+    let key = api.rules.rule(bus, rule)?.target(target)?.key;
+    let status = api.delivery.status(key)?;
+    Some(serde_json::json!({"state": status.state, "disabled_for": status.disabled_for}))
+}
+
 fn refused(place: &Place, error: OperateError) -> Problem {
     let (bus, rule) = place.rule();
     match error {

@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand; what they share stands in `exit`, `input`,
 //! `output`, `diff`, `connect` and `rule_file`.
 
+mod audit;
 mod bench;
 mod completions;
 mod config;
@@ -83,6 +84,7 @@ enum Command {
     Secret(secret::Args),
     Key(key::Args),
     LogLevel(log_level::Args),
+    Audit(audit::Args),
     Bench(bench::Args),
     #[command(hide = true)]
     BenchPeer(bench::PeerArgs),
@@ -136,6 +138,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Secret(args) => one_thread()?.block_on(secret::run(args)),
         Command::Key(args) => one_thread()?.block_on(key::run(args)),
         Command::LogLevel(args) => one_thread()?.block_on(log_level::run(args)),
+        Command::Audit(args) => one_thread()?.block_on(audit::run(args)),
         Command::Health(args) => one_thread()?.block_on(health::run(args)),
     }
 }

@@ -36,7 +36,7 @@ pub use error::{ClientError, Problem, ProblemPlace};
 pub use request::{Client, Export};
 pub use tail::{Tail, TailMessage, TailOptions};
 pub use types::{
-    Accepted, Applied, AppliedDocument, ApplyOptions, BusConfiguration, Configuration,
+    Accepted, Applied, AppliedDocument, ApplyOptions, AuditFilter, BusConfiguration, Configuration,
     DeadLetterAction, DeadLetterFilter, EventFilter, Json, Page, PatternVerdict, Redriven,
     Selection, Versioned,
 };
@@ -432,6 +432,15 @@ impl Client {
         let version = version.to_string();
         self.send_empty(self.delete(&["secrets", name, "versions", &version])?)
             .await
+    }
+}
+
+/// The audit.
+impl Client {
+    /// A page of what was changed and by whom, the newest first.
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<Page, ClientError> {
+        let request = self.get_with(&["audit"], &filter.pairs())?;
+        self.send_page(request, "entries").await
     }
 }
 

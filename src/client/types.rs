@@ -144,6 +144,40 @@ impl EventFilter {
     }
 }
 
+/// Which calls of the audit are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Older than this, a page's `next`.
+    pub after: Option<String>,
+    /// Most entries of the page.
+    pub limit: Option<usize>,
+    /// A key's prefix or name, or `root`, `anyone`, `stranger`.
+    pub actor: Option<String>,
+    /// A path of the API, and what is below it.
+    pub subject: Option<String>,
+    /// At or after this moment (RFC 3339).
+    pub since: Option<String>,
+    /// Before this moment (RFC 3339).
+    pub until: Option<String>,
+}
+
+impl AuditFilter {
+    pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let texts = [
+            ("after", self.after.clone()),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("actor", self.actor.clone()),
+            ("subject", self.subject.clone()),
+            ("since", self.since.clone()),
+            ("until", self.until.clone()),
+        ];
+        let given = texts.into_iter();
+        given
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+}
+
 /// What dead letters must be like; all that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DeadLetterFilter {

@@ -115,6 +115,12 @@ pub const FIELDS: &[Field] = &[
         help: "Whether /metrics needs a key with the scope read on all buses while access is keys, or is open to everybody",
     },
     Field {
+        key: "audit_retention",
+        kind: Kind::Duration,
+        default: "90d",
+        help: "How long it is kept who changed what",
+    },
+    Field {
         key: "tls_cert_file",
         kind: Kind::OptionalPath,
         default: "",

@@ -61,6 +61,7 @@ fn the_defaults_are_the_limits() {
     assert_eq!(loaded.config.grace, limits::GRACE);
     let traces = &loaded.config.delivery.traces;
     assert_eq!(*traces, delivery::TracesConfig::default());
+    assert_eq!(loaded.config.audit.retention, limits::AUDIT_RETENTION);
 }
 
 #[test]

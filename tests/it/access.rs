@@ -153,6 +153,7 @@ manage on all   DELETE  /v1/keys/{key}
 manage on all   GET     /v1/log-level
 manage on all   PUT     /v1/log-level
 manage on all   DELETE  /v1/log-level
+manage on all   GET     /v1/audit
 read on any     POST    /v1/patterns/test
 read on any     POST    /v1/transforms/preview
 read            GET     /v1/buses/{bus}/dead-letters

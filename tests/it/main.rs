@@ -9,6 +9,7 @@ mod harness;
 mod access;
 mod access_cli;
 mod apply;
+mod audit;
 mod auth;
 mod backtest;
 mod dead_letter_cli;

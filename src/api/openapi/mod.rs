@@ -3,6 +3,7 @@
 //! What is asked and answered is derived from the Rust types (utoipa), what users write is taken from
 //! `schemas/`, and who may ask from the table of routes. One file an area says the rest.
 
+mod audit;
 mod buses;
 mod dead_letters;
 mod events;
@@ -20,7 +21,7 @@ mod tools;
 use std::sync::LazyLock;
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{Need, Problem, contract};
@@ -76,6 +77,7 @@ fn areas() -> Vec<(&'static str, &'static str, Vec<Operation>)> {
             secrets::operations(),
         ),
         ("API keys", "Who may use the bus.", keys::operations()),
+        ("Audit", "Who changed what.", audit::operations()),
         (
             "Operating",
             "Whether the bus is well, and this description.",
@@ -105,6 +107,12 @@ fn document() -> Value {
                 .iter()
                 .find(|(method, path, _)| *method == operation.method && *path == operation.path);
             let security = needed.and_then(|(_, _, need)| security(*need));
+            // What is changed is written down first, which may fail.
+            let changes = operation.method != Method::GET && manages(security.as_ref());
+            let operation = match changes {
+                true => operation.refuses(&[503]),
+                false => operation,
+            };
             let path = paths
                 .entry(operation.path.as_str())
                 .or_insert_with(|| json!({}));
@@ -139,6 +147,10 @@ fn document() -> Value {
             "schemas": schemas,
         },
     })
+}
+
+fn manages(security: Option<&Value>) -> bool {
+    security.is_some_and(|security| security[KEY][0] == Scope::Manage.as_str())
 }
 
 /// What a route needs, as its operation says it.

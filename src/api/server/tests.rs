@@ -38,7 +38,7 @@ async fn start(connections: usize) -> TestServer {
     let bodies = Arc::new(Bodies::new(QUICK));
     let begun = Arc::new(Notify::new());
     let tell = Arc::clone(&begun);
-    let answer = move |request: Request<Incoming>| {
+    let answer = move |request: Request<Incoming>, _| {
         let (bodies, begun) = (Arc::clone(&bodies), Arc::clone(&tell));
         async move {
             match request.uri().path() {

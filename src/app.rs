@@ -168,6 +168,10 @@ impl App {
             schedule.drain().await;
             Ok(())
         });
+        if let Some(every) = access.signers_every() {
+            let access = access.clone();
+            stages.start("signers", move |stop| keep_signers(access, every, stop));
+        }
         stages.start("access", |stop| keep_uses(access, stop));
         stages.start("audit", |stop| forget_audit(audit, stop));
         if let Some(tls) = tls.clone() {
@@ -262,6 +266,21 @@ async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<L
         .await
         .context("opening the log panicked")?
         .with_context(|| format!("cannot open the data in {dir}"))
+}
+
+/// Asks for the keys that sign tokens, at once and now and then.
+async fn keep_signers(access: Access, every: Duration, stop: Stop) -> anyhow::Result<()> {
+    let asking = async {
+        loop {
+            access.refresh_signers().await;
+            tokio::time::sleep(every).await;
+        }
+    };
+    tokio::select! {
+        () = asking => {}
+        _ = stop.asked() => {}
+    }
+    Ok(())
 }
 
 /// Behind the log, which keeps others out of the folder.

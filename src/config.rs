@@ -108,6 +108,14 @@ pub enum ConfigError {
         cause: String,
     },
     #[error(
+        "{place}: `{key}` is set, but `{missing}` is not; the three of jwt_keys, jwt_issuer and jwt_audience go together"
+    )]
+    Without {
+        place: String,
+        key: &'static str,
+        missing: &'static str,
+    },
+    #[error(
         "{place}: `{key}` is set, but no certificate is, so that the bus would speak no TLS; name one with `tls_cert_file`"
     )]
     NoCertificate { place: String, key: &'static str },
@@ -127,6 +135,7 @@ impl Config {
                 mode: access::Mode::Unsaid,
                 file: data_dir.join(KEYS_FILE),
                 root_key: None,
+                tokens: None,
             },
             audit: audit::Config {
                 dir: data_dir.join(AUDIT_DIR),
@@ -272,6 +281,7 @@ fn build(settings: &[Setting], keys: &Keys<'_>) -> Result<Config, ConfigError> {
                 (None, "") => None,
                 (None, path) => Some(access::RootKeySource::File(PathBuf::from(path))),
             },
+            tokens: tokens(&setting)?,
         },
         audit: audit::Config {
             dir: Path::new(text("data_dir")).join(AUDIT_DIR),
@@ -306,6 +316,38 @@ fn build(settings: &[Setting], keys: &Keys<'_>) -> Result<Config, ConfigError> {
             format: text("log_format").parse().expect("the format was checked"),
         },
     })
+}
+
+/// Tokens are taken once it is said who signs them, for whom, and in which name: without an issuer and
+/// an audience every token of a provider would do, whoever it was made for.
+fn tokens<'a>(
+    setting: &dyn Fn(&str) -> &'a Setting,
+) -> Result<Option<access::TokenConfig>, ConfigError> {
+    let needed = ["jwt_keys", "jwt_issuer", "jwt_audience"].map(setting);
+    let [signers, issuer, audience] = needed.map(|setting| setting.value.as_str());
+    let Some(set) = needed.into_iter().find(|setting| !setting.value.is_empty()) else {
+        return Ok(None);
+    };
+    if let Some(missing) = needed.into_iter().find(|setting| setting.value.is_empty()) {
+        return Err(ConfigError::Without {
+            place: set.origin.place(),
+            key: set.key,
+            missing: missing.key,
+        });
+    }
+    let keys = needed[0];
+    let signers = access::SignersSource::parse(signers).map_err(|cause| ConfigError::Invalid {
+        place: keys.origin.place(),
+        key: keys.key,
+        value: keys.value.clone(),
+        cause,
+    })?;
+    Ok(Some(access::TokenConfig {
+        signers,
+        issuer: issuer.to_owned(),
+        audience: audience.to_owned(),
+        scope_claim: setting("jwt_scope_claim").value.clone(),
+    }))
 }
 
 /// TLS is on once there is a certificate; what would be without effect is refused.

@@ -690,3 +690,33 @@ pub const AUDIT_REQUEST_ID_BYTES: usize = 128;
 
 /// How often the audit is looked through for what is past its retention; it goes a file at a time.
 pub const AUDIT_LOOKED_AT_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Largest token of an identity provider, in bytes: they travel in a header, and people put groups by
+/// the hundred into them.
+pub const TOKEN_BYTES: usize = 16 * 1024;
+
+/// How far the clocks of the bus and of an identity provider may be apart.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
+
+/// Characters of a token's subject that the audit shows.
+pub const TOKEN_SUBJECT_CHARS: usize = 256;
+
+/// Keys of one key set: providers have two or three.
+pub const TOKEN_SIGNERS: usize = 100;
+
+/// Largest key set, in bytes: its keys, with the certificates that some put beside them.
+pub const SIGNERS_BYTES: usize = 512 * 1024;
+
+/// Time for an identity provider to answer with its keys: a request with a token of a new one waits
+/// for it.
+pub const SIGNERS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the keys are asked for because a token names an unknown one: strangers can make one up
+/// with each request.
+pub const SIGNERS_LEARNED_EVERY: Duration = Duration::from_secs(60);
+
+/// How often they are fetched anyway: how long a key holds that the provider has withdrawn.
+pub const SIGNERS_FETCHED_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// How often a file with them is read.
+pub const SIGNERS_READ_EVERY: Duration = Duration::from_secs(10);

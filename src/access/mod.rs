@@ -9,6 +9,7 @@ mod key;
 mod name;
 mod pace;
 mod root;
+mod token;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,10 +27,12 @@ pub use self::grant::{Grant, GrantDocument, GrantError, Scope, not_null};
 pub use self::key::{KeyId, KeyIdError};
 pub use self::name::{KeyName, KeyNameError};
 pub use self::root::RootKeySource;
+pub use self::token::{Config as TokenConfig, SignersSource, Token, TokenError};
 
 use self::key::{Hasher, KeyHash};
 use self::pace::Pace;
 use self::root::RootKey;
+use self::token::Tokens;
 use crate::clock::{Clock, Timestamp};
 use crate::event::Event;
 use crate::limits;
@@ -43,6 +46,8 @@ pub struct Config {
     pub mode: Mode,
     pub file: PathBuf,
     pub root_key: Option<RootKeySource>,
+    /// Whose tokens are taken beside keys, if anyone's.
+    pub tokens: Option<TokenConfig>,
 }
 
 /// Whether callers need keys.
@@ -79,6 +84,10 @@ pub enum AccessError {
     WeakRootKey(String),
     #[error("cannot read the root key in {path}, which `root_key_file` names: {cause}")]
     NoRootKey { path: PathBuf, cause: String },
+    #[error(
+        "cannot read the keys that sign tokens in {source_name}, which `jwt_keys` names: {cause}"
+    )]
+    Signers { source_name: String, cause: String },
     #[error("{path}: {cause}; restore it from a backup, or move it aside and make new keys")]
     Damaged { path: PathBuf, cause: String },
     #[error("cannot read or write {path}: {cause}")]
@@ -109,6 +118,8 @@ pub enum Refused {
     NoKey,
     #[error("the API key is not known here")]
     Unknown,
+    #[error("the token is not taken: {0}")]
+    Token(TokenError),
     #[error("the API key `{0}` expired at {1}")]
     Expired(KeyName, Timestamp),
     #[error("the API key `{0}` was revoked at {1}")]
@@ -123,7 +134,7 @@ impl Refused {
     #[must_use]
     pub fn whose(&self) -> Option<&KeyName> {
         match self {
-            Self::NoKey | Self::Unknown => None,
+            Self::NoKey | Self::Unknown | Self::Token(_) => None,
             Self::Expired(name, _) | Self::Revoked(name, _) | Self::TooFast(name, _, _) => {
                 Some(name)
             }
@@ -206,6 +217,8 @@ pub enum Caller {
     /// May do everything.
     Root,
     Key(Arc<ApiKey>),
+    /// Was sent by an identity provider.
+    Token(Arc<Token>),
 }
 
 impl Caller {
@@ -213,7 +226,14 @@ impl Caller {
         match self {
             Self::Anyone | Self::Root => None,
             Self::Key(key) => Some(&key.grants),
+            Self::Token(token) => Some(&token.grants),
         }
+    }
+
+    /// Whether it may do less than everything.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.grants().is_some()
     }
 
     /// Counts the events of a call against the key's rate; the first of them is the call.
@@ -285,6 +305,7 @@ struct Shared {
     mode: Mode,
     file: PathBuf,
     root: Option<RootKey>,
+    tokens: Option<Tokens>,
     secrets: Secrets,
     clock: Clock,
     keys: ArcSwap<Keys>,
@@ -324,10 +345,21 @@ impl Access {
             }
             None => None,
         };
+        let tokens = match config.tokens {
+            Some(tokens) if is_on => Some(open_tokens(tokens)?),
+            Some(_) => {
+                tracing::warn!(
+                    "`jwt_keys` is set, but `access` is not `keys`: nobody is asked for a token"
+                );
+                None
+            }
+            None => None,
+        };
         if is_on {
             tracing::info!(
                 keys = keys.by_id.len(),
                 root_key = root.is_some(),
+                tokens = tokens.is_some(),
                 "callers need API keys"
             );
         }
@@ -343,6 +375,7 @@ impl Access {
             mode: config.mode,
             file: config.file,
             root,
+            tokens,
             secrets,
             clock,
             keys: ArcSwap::from_pointee(keys),
@@ -382,7 +415,15 @@ impl Access {
             // Whatever its form: somebody may take a key of another bus for it.
             let root = shared.root.as_ref();
             let is_root = root.is_some_and(|root| root.fits(shown));
-            return is_root.then_some(Caller::Root).ok_or(Refused::Unknown);
+            return match &shared.tokens {
+                _ if is_root => Ok(Caller::Root),
+                Some(tokens) if Tokens::may_be(shown) => {
+                    let token = tokens.judge(shown, shared.clock.now());
+                    let token = token.map_err(Refused::Token)?;
+                    Ok(Caller::Token(Arc::new(token)))
+                }
+                _ => Err(Refused::Unknown),
+            };
         };
         if !hasher.fits(shown, &key.hash) {
             return Err(Refused::Unknown);
@@ -391,6 +432,27 @@ impl Access {
         key.check(now)?;
         self.touch(key, now);
         Ok(Caller::Key(Arc::clone(key)))
+    }
+
+    /// Asks for the keys that sign tokens, since one named a key that is not known: once a minute at
+    /// most.
+    pub async fn learn_signers(&self) {
+        if let Some(tokens) = &self.0.tokens {
+            tokens.learn().await;
+        }
+    }
+
+    /// Asks for the keys that sign tokens.
+    pub async fn refresh_signers(&self) {
+        if let Some(tokens) = &self.0.tokens {
+            tokens.refresh().await;
+        }
+    }
+
+    /// How often [`Access::refresh_signers`] is to be called, where tokens are taken.
+    #[must_use]
+    pub fn signers_every(&self) -> Option<Duration> {
+        self.0.tokens.as_ref().map(Tokens::every)
     }
 
     /// Notes a use, at most once a minute: more often it would be a write by every request to what
@@ -514,6 +576,11 @@ impl Access {
         shared.keys.store(Arc::new(keys));
         Ok(done)
     }
+}
+
+fn open_tokens(config: TokenConfig) -> Result<Tokens, AccessError> {
+    let source_name = config.signers.to_string();
+    Tokens::open(config).map_err(|cause| AccessError::Signers { source_name, cause })
 }
 
 /// Makes room for one more of `most` keys: those that hold no longer, which are only shown, give way,

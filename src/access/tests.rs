@@ -44,6 +44,7 @@ impl Place {
             mode: Mode::Keys,
             file: self.file(),
             root_key,
+            tokens: None,
         };
         Access::open(config, secrets, self.clock.clone())
     }

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Api, Problem, audit, web_page};
-use crate::access::{Caller, KeyId, Mode, Scope};
+use crate::access::{Caller, KeyId, Mode, Refused, Scope, TokenError};
 use crate::audit::Actor;
 use crate::log::{BusName, RuleName, TargetName};
 
@@ -33,11 +33,18 @@ pub enum Need {
 
 impl Api {
     /// Who asks.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    pub(super) async fn admit(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if self.access.mode() == Mode::Unsaid {
             web_page::check(headers)?;
         }
-        self.access.admit(bearer(headers)).map_err(|refused| {
+        let shown = bearer(headers);
+        let mut admitted = self.access.admit(shown);
+        if matches!(admitted, Err(Refused::Token(TokenError::UnknownSigner))) {
+            // The provider may have begun to sign with a new one.
+            self.access.learn_signers().await;
+            admitted = self.access.admit(shown);
+        }
+        admitted.map_err(|refused| {
             tracing::debug!(%refused, "a caller is not let in");
             refused.into()
         })
@@ -100,13 +107,13 @@ pub(super) async fn guard(
 }
 
 async fn judge(api: &Api, need: Need, request: &mut Request) -> Result<Caller, Problem> {
-    let caller = api.admit(request.headers())?;
-    match (&caller, need) {
-        (Caller::Key(_), Need::OnBus(scope)) => {
+    let caller = api.admit(request.headers()).await?;
+    match need {
+        Need::OnBus(scope) if caller.is_bounded() => {
             let bus = bus(request).await?;
             check(&caller, scope, &bus)?;
         }
-        (Caller::Key(_), Need::Consume) => {
+        Need::Consume if caller.is_bounded() => {
             let bus = bus(request).await?;
             let rule = RuleName::new(&named(request, "rule").await?)?;
             let target = TargetName::new(&named(request, "target").await?)?;
@@ -115,10 +122,10 @@ async fn judge(api: &Api, need: Need, request: &mut Request) -> Result<Caller, P
                 return Err(Problem::forbidden(Scope::Consume, &place));
             }
         }
-        (_, Need::OnAll(scope)) if !caller.may_on_all(scope) => {
+        Need::OnAll(scope) if !caller.may_on_all(scope) => {
             return Err(Problem::forbidden(scope, "on all buses"));
         }
-        (_, Need::OnAny(scope)) if !caller.may_on_any(scope) => {
+        Need::OnAny(scope) if !caller.may_on_any(scope) => {
             return Err(Problem::forbidden(scope, "on any bus"));
         }
         _ => {}

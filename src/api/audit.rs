@@ -137,6 +137,9 @@ pub(super) fn actor(caller: &Caller) -> Actor {
             prefix: key.id.to_string(),
             name: key.name.to_string(),
         },
+        Caller::Token(token) => Actor::Token {
+            name: token.subject.clone(),
+        },
     }
 }
 
@@ -285,18 +288,18 @@ pub(super) struct Shown {
     refusals_left_out: Option<u64>,
 }
 
-/// Who called: an API key, `root` (the root key), `anyone` (nobody is asked for a key), or `stranger`
+/// Who called: an API key, a token of an identity provider, `root` (the root key), `anyone` (nobody is asked for a key), or `stranger`
 /// (no key that is known).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AuditActor)]
 #[allow(dead_code, reason = "it describes `Actor`, which knows no API")]
 pub(super) struct ShownActor {
-    /// `key`, `root`, `anyone` or `stranger`
+    /// `key`, `token`, `root`, `anyone` or `stranger`
     kind: String,
     /// Of a key.
     #[schema(value_type = String, required = false)]
     prefix: Option<String>,
-    /// Of a key.
+    /// Of a key; of a token its subject.
     #[schema(value_type = String, required = false)]
     name: Option<String>,
 }

@@ -373,6 +373,10 @@ impl From<Refused> for Problem {
                 REALM.to_owned(),
                 "send one, as `Authorization: Bearer eyk_…`",
             ),
+            Refused::Token(_) => (
+                format!(r#"{REALM}, error="invalid_token""#),
+                "get another one from the identity provider, or use an API key",
+            ),
             _ => (
                 format!(r#"{REALM}, error="invalid_token""#),
                 "use another one, or have one made",

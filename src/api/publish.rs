@@ -81,7 +81,7 @@ where
     B::Error: std::fmt::Display,
 {
     let started = Instant::now();
-    let accepted = match admitted(api, bus, headers) {
+    let accepted = match admitted(api, bus, headers).await {
         Ok((caller, bus)) => accept(api, &caller, &bus, headers, body)
             .await
             .map(|accepted| (bus, accepted)),
@@ -100,12 +100,12 @@ where
 }
 
 /// Who publishes, and that it may on this bus; asked before the body is read.
-fn admitted(
+async fn admitted(
     api: &Api,
     bus: Result<BusName, Problem>,
     headers: &HeaderMap,
 ) -> Result<(Caller, BusName), Problem> {
-    let caller = api.admit(headers)?;
+    let caller = api.admit(headers).await?;
     let bus = bus?;
     access::check(&caller, Scope::Publish, &bus)?;
     Ok((caller, bus))

@@ -27,6 +27,10 @@ pub enum Actor {
         prefix: String,
         name: String,
     },
+    /// By the name that an identity provider gave it.
+    Token {
+        name: String,
+    },
 }
 
 impl Actor {
@@ -37,6 +41,7 @@ impl Actor {
             Self::Stranger => called == "stranger",
             Self::Root => called == "root",
             Self::Key { prefix, name } => called == prefix || called == name,
+            Self::Token { name } => called == name,
         }
     }
 }

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
                 AccessError::OpenToOthers(_)
                     | AccessError::WeakRootKey(_)
                     | AccessError::NoRootKey { .. }
+                    | AccessError::Signers { .. }
             )
         );
         match is_setting || error.is::<FolderError>() || error.is::<TlsError>() {

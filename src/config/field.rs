@@ -52,6 +52,8 @@ pub enum Kind {
     Path,
     /// A path, or nothing.
     OptionalPath,
+    /// Anything.
+    Text,
     /// Bytes, such as `64MiB`, between the two.
     Size {
         min: u64,
@@ -107,6 +109,30 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::OptionalPath,
         default: "",
         help: "File with a key that may do everything, to make the first API key with. EVENTYARD_ROOT_KEY may hold it instead",
+    },
+    Field {
+        key: "jwt_keys",
+        kind: Kind::Text,
+        default: "",
+        help: "File or https:// URL with the public keys (JWKS) of an identity provider whose tokens are taken beside API keys",
+    },
+    Field {
+        key: "jwt_issuer",
+        kind: Kind::Text,
+        default: "",
+        help: "What a token's `iss` must be",
+    },
+    Field {
+        key: "jwt_audience",
+        kind: Kind::Text,
+        default: "",
+        help: "What a token's `aud` must be or hold",
+    },
+    Field {
+        key: "jwt_scope_claim",
+        kind: Kind::Text,
+        default: "scope",
+        help: "The claim of a token that holds its scopes, such as eventyard:publish:orders",
     },
     Field {
         key: "metrics_access",
@@ -259,7 +285,7 @@ impl Kind {
                 .map(drop)
                 .map_err(|_| "an IP address and port is wanted, such as 0.0.0.0:8080".to_owned()),
             Self::Path if text.is_empty() => Err("a path is wanted".to_owned()),
-            Self::Path | Self::OptionalPath => Ok(()),
+            Self::Path | Self::OptionalPath | Self::Text => Ok(()),
             Self::Size { min, max } => match bytes(text) {
                 Some(bytes) if (min..=max).contains(&bytes) => Ok(()),
                 Some(_) => Err(format!(

@@ -28,7 +28,9 @@ pub fn schema() -> Value {
 
 fn kind(kind: Kind) -> Value {
     match kind {
-        Kind::Address | Kind::LogFilter | Kind::OptionalPath => json!({ "type": "string" }),
+        Kind::Address | Kind::LogFilter | Kind::OptionalPath | Kind::Text => {
+            json!({ "type": "string" })
+        }
         Kind::Path => json!({ "type": "string", "minLength": 1 }),
         Kind::Size { .. } => {
             json!({ "type": ["string", "integer"], "pattern": "^[0-9]+([KMGT]?i?B)?$" })

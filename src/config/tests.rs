@@ -106,6 +106,33 @@ fn a_mistyped_level_is_no_silence() {
 }
 
 #[test]
+fn tokens_need_keys_an_issuer_and_an_audience() {
+    let load = |settings: &[(&str, &str)]| {
+        let flags = settings
+            .iter()
+            .fold(Flags::default(), |flags, (key, value)| {
+                flags.with(key, *value)
+            });
+        load_from(&flags, &[]).map(|loaded| loaded.config.access.tokens)
+    };
+    assert!(load(&[]).unwrap().is_none());
+    let all = [
+        ("jwt_keys", "a.json"),
+        ("jwt_issuer", "i"),
+        ("jwt_audience", "a"),
+    ];
+    assert_eq!(load(&all).unwrap().unwrap().scope_claim, "scope");
+    for left_out in 0..3 {
+        let mut some = all.to_vec();
+        let (missing, _) = some.remove(left_out);
+        let error = load(&some).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{missing}` is not")), "{error}");
+    }
+    let error = load(&[("jwt_keys", "http://id.example.com/"), all[1], all[2]]).unwrap_err();
+    assert!(error.to_string().contains("https://"), "{error}");
+}
+
+#[test]
 fn certificates_turn_tls_on_and_what_would_be_without_effect_is_refused() {
     let load = |settings: &[(&str, &str)]| {
         let flags = settings

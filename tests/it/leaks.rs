@@ -526,6 +526,7 @@ fn debug_output_shows_no_secret() {
         mode: Mode::Keys,
         file: dir.path().join("keys.json"),
         root_key: Some(RootKeySource::Text(SecretText::new(ROOT_KEY.to_owned()))),
+        tokens: None,
     };
     let keys = Access::open(access.clone(), secrets.clone(), Clock::system()).unwrap();
     let (made, key) = keys

@@ -43,6 +43,7 @@ mod secrets;
 mod standings;
 mod tail;
 mod tls;
+mod tokens;
 mod trace;
 mod transforms;
 mod validation;

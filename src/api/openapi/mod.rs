@@ -140,7 +140,7 @@ fn document() -> Value {
                 KEY: {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key, `eyk_…`. The names beside it are the scopes that an operation needs, on the bus of its path or on all buses.",
+                    "description": "An API key, `eyk_…`, or, where the bus knows an identity provider, a token of it (JWT). The names beside it are the scopes that an operation needs, on the bus of its path or on all buses.",
                 },
             },
             "responses": problems(),

@@ -53,6 +53,8 @@ pub mod tls;
 
 pub mod audit;
 
+pub mod backup;
+
 pub mod api;
 
 pub mod config;

@@ -720,3 +720,13 @@ pub const SIGNERS_FETCHED_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// How often a file with them is read.
 pub const SIGNERS_READ_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a backup may take: the journal lets go of nothing meanwhile, and one that nobody fetches
+/// must not fill the disk.
+pub const BACKUP_TIME: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Bytes of a backup that are read and sent at once.
+pub const BACKUP_PART_BYTES: u64 = 256 * 1024;
+
+/// Largest manifest of a backup, in bytes: a file is some 150, and a hundred thousand fit.
+pub const BACKUP_MANIFEST_BYTES: usize = 16 * 1024 * 1024;

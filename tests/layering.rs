@@ -72,6 +72,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("stages", &[]),
     ("tls", &["limits"]),
     ("audit", &["clock", "limits"]),
+    ("backup", &["log", "clock", "limits"]),
     ("telemetry", &[]),
     (
         "api",
@@ -79,6 +80,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "access",
             "audit",
             "backtest",
+            "backup",
             "event",
             "pattern",
             "secret",
@@ -138,6 +140,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "access",
+            "backup",
             "client",
             "app",
             "config",

@@ -4,6 +4,7 @@ mod access;
 mod apply;
 mod audit;
 mod backtest;
+mod backup;
 mod body;
 mod buses;
 mod dead_letters;

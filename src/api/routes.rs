@@ -10,8 +10,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::access::{Need, guard};
 use super::{
-    Api, Problem, apply, audit, backtest, buses, dead_letters, events, health, keys, log_level,
-    openapi, patterns, publish, pulls, rules, scheduled, secrets, tail, targets, trace, transforms,
+    Api, Problem, apply, audit, backtest, backup, buses, dead_letters, events, health, keys,
+    log_level, openapi, patterns, publish, pulls, rules, scheduled, secrets, tail, targets, trace,
+    transforms,
 };
 use crate::access::Scope;
 
@@ -108,6 +109,7 @@ fn table() -> Vec<Route> {
         put("/v1/log-level", MANAGE_ALL, log_level::set),
         delete("/v1/log-level", MANAGE_ALL, log_level::reset),
         get("/v1/audit", MANAGE_ALL, audit::list),
+        post("/v1/backup", MANAGE_ALL, backup::backup),
         post("/v1/patterns/test", READ_ANY, patterns::test),
         post("/v1/transforms/preview", READ_ANY, transforms::preview),
     ];

@@ -2,6 +2,7 @@
 //! `output`, `diff`, `connect` and `rule_file`.
 
 mod audit;
+mod backup;
 mod bench;
 mod completions;
 mod config;
@@ -85,6 +86,8 @@ enum Command {
     Key(key::Args),
     LogLevel(log_level::Args),
     Audit(audit::Args),
+    Backup(backup::Args),
+    Restore(backup::RestoreArgs),
     Bench(bench::Args),
     #[command(hide = true)]
     BenchPeer(bench::PeerArgs),
@@ -124,6 +127,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         }
         Command::BenchPeer(args) => many_threads()?.block_on(bench::run_peer(args)),
         Command::Bench(args) => bench::run(args),
+        Command::Restore(args) => backup::restore(args),
+        Command::Backup(args) => one_thread()?.block_on(backup::run(args)),
         Command::Doctor(args) => doctor::run(args),
         Command::Config(args) => config::run(args),
         Command::Completions(args) => completions::run(args),

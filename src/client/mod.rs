@@ -44,6 +44,7 @@ pub use types::{
 const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
 /// Longer than a target's `timeout` may be.
 const TEST_TIMEOUT: Duration = Duration::from_secs(16 * 60);
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 const BULK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const BATCH: &str = "application/cloudevents-batch+json; charset=utf-8";
 
@@ -432,6 +433,15 @@ impl Client {
         let version = version.to_string();
         self.send_empty(self.delete(&["secrets", name, "versions", &version])?)
             .await
+    }
+}
+
+/// Backups.
+impl Client {
+    /// All data of the bus, as a tar archive that is read part by part: a day at most.
+    pub async fn backup(&self) -> Result<Export, ClientError> {
+        let request = self.post(&["backup"])?.timeout(BACKUP_TIMEOUT);
+        self.send_stream(request).await
     }
 }
 

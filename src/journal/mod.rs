@@ -207,6 +207,25 @@ impl Journal {
         self.0.shared.table.infos(progress.durable(), end)
     }
 
+    /// The files with all durable frames, the oldest first, and how much of each is such: of the last
+    /// the bytes up to the end. Trimmed ones are written again: see [`Journal::trim_through`].
+    #[must_use]
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let shared = &self.0.shared;
+        let end = shared.progress.end();
+        let infos = shared.table.infos(shared.progress.durable(), end);
+        let with_frames = infos.iter().filter(|info| info.id <= end.segment());
+        let files = with_frames.map(|info| {
+            let path = shared.config.dir.join(segment::file_name(info.id));
+            let bytes = match info.id == end.segment() {
+                true => u64::from(end.offset()),
+                false => path.metadata().map_or(0, |metadata| metadata.len()),
+            };
+            (path, bytes)
+        });
+        files.collect()
+    }
+
     /// What it wrote, what it holds and what waits for it.
     #[must_use]
     pub fn figures(&self) -> Figures {

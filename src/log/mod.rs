@@ -9,6 +9,7 @@ mod append;
 mod browse;
 mod dedup;
 mod follow;
+mod hold;
 mod index;
 mod line;
 mod name;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use browse::{EventPage, EventQuery};
+pub use hold::Held;
 pub use line::{Chunk, Line, OrderKey, Queued};
 pub use name::{BusName, NameError, RuleName, TargetName};
 pub use read::Run;
@@ -309,6 +311,18 @@ impl Log {
     /// [`LogError`] when something could not be read or carried forward; nothing is lost then.
     pub fn trim(&self) -> Result<Trimmed, LogError> {
         trim::trim(&self.shared)
+    }
+
+    /// Keeps all segments in place, for a copy of them; `None` while somebody does already. Blocking.
+    #[must_use]
+    pub fn hold(&self) -> Option<Held> {
+        Held::new(&self.shared)
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.shared.config.dir.clone()
     }
 
     // ---- state

@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) catch_up: Mutex<Option<CatchUp>>,
     pub(super) read_ahead: Mutex<ReadAhead>,
     pub(super) trimming: Mutex<()>,
+    /// Until when nothing is trimmed, if somebody copies the files.
+    pub(super) held_until: Mutex<Option<std::time::Instant>>,
     /// Held as long as the log is open.
     pub(super) lock: File,
     pub(super) stopping: AtomicBool,
@@ -79,6 +81,7 @@ impl Shared {
             catch_up: Mutex::new(None),
             read_ahead: Mutex::new(ReadAhead::default()),
             trimming: Mutex::new(()),
+            held_until: Mutex::new(None),
             stopping: AtomicBool::new(false),
             config,
             clock,

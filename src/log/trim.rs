@@ -66,7 +66,7 @@ pub(super) fn run(shared: &Shared) {
 pub(super) fn trim(shared: &Shared) -> Result<Trimmed, LogError> {
     let _only_one = shared.trimming.lock();
     let mut trimmed = Trimmed::default();
-    while !shared.stopping.load(Ordering::Acquire) {
+    while !shared.stopping.load(Ordering::Acquire) && !shared.is_held() {
         let segments = shared.journal.segments();
         let Some(oldest) = segments.first().filter(|oldest| !oldest.active) else {
             break;

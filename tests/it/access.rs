@@ -154,6 +154,7 @@ manage on all   GET     /v1/log-level
 manage on all   PUT     /v1/log-level
 manage on all   DELETE  /v1/log-level
 manage on all   GET     /v1/audit
+manage on all   POST    /v1/backup
 read on any     POST    /v1/patterns/test
 read on any     POST    /v1/transforms/preview
 read            GET     /v1/buses/{bus}/dead-letters

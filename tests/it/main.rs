@@ -12,6 +12,7 @@ mod apply;
 mod audit;
 mod auth;
 mod backtest;
+mod backup;
 mod dead_letter_cli;
 mod dead_letters;
 mod delivery;

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::operation::Operation;
-use crate::api::exposition;
 use crate::api::health::{Alive, Ready};
 use crate::api::log_level::{Shown, Wanted};
+use crate::api::{backup, exposition};
 
 pub(super) fn operations() -> Vec<Operation> {
     let text = json!({"type": "string"});
@@ -38,6 +38,16 @@ pub(super) fn operations() -> Vec<Operation> {
             .answers::<Shown>(200, "What is logged now.", level(detailed)),
         Operation::delete("/v1/log-level", "resetLogLevel", "Logs by the configuration again")
             .answers::<Shown>(200, "What is logged now.", level("info")),
+        Operation::post("/v1/backup", "backup", "Copies all data")
+            .says("With all that was acknowledged before, made while it is fetched: a tar archive of the journal, the sealed secrets, the hashes of API keys and the audit, and last a manifest with sizes and SHA-256. One without a manifest is none. The key that seals secrets is not in it. One at a time.")
+            .answers_as(
+                200,
+                "The archive.",
+                backup::MEDIA_TYPE,
+                json!({"type": "string", "format": "binary"}),
+                "".into(),
+            )
+            .refuses(&[503]),
         Operation::get("/openapi.json", "openapi", "Shows this description").answers_as(
             200,
             "An OpenAPI 3.1 document.",

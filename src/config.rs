@@ -3,6 +3,7 @@
 mod field;
 mod file;
 mod flags;
+mod mask;
 mod schema;
 
 use std::net::SocketAddr;
@@ -82,7 +83,9 @@ pub struct Setting {
 pub struct Loaded {
     pub config: Config,
     /// In the order of [`FIELDS`].
-    pub settings: Vec<Setting>,
+    settings: Vec<Setting>,
+    /// Variables that hold keys, if they are set.
+    keys: Vec<&'static str>,
     /// What deserves a look but stops nothing, such as a mistyped variable.
     pub warnings: Vec<String>,
 }
@@ -165,6 +168,26 @@ impl Config {
     }
 }
 
+impl Loaded {
+    /// Every setting, and the keys that the environment holds, without what may be secret.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Setting> {
+        let settings = self.settings.iter().map(|setting| Setting {
+            value: mask::masked(&setting.value),
+            ..setting.clone()
+        });
+        let keys = self.keys.iter().map(|name| Setting {
+            key: match *name {
+                field::ENV_ROOT_KEY => "root_key",
+                _ => "secrets_key",
+            },
+            value: mask::MASK.to_owned(),
+            origin: Origin::Env((*name).to_owned()),
+        });
+        settings.chain(keys).collect()
+    }
+}
+
 /// Loads from the process's environment and the files in the working directory.
 pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
     let env: Vec<(String, String)> = std::env::vars_os()
@@ -201,7 +224,7 @@ pub fn load_from(flags: &Flags, env: &[(String, String)]) -> Result<Loaded, Conf
             .map_err(|cause| ConfigError::Invalid {
                 place: origin.place(),
                 key: field.key,
-                value: value.clone(),
+                value: mask::masked(&value),
                 cause,
             })?;
         settings.push(Setting {
@@ -210,15 +233,21 @@ pub fn load_from(flags: &Flags, env: &[(String, String)]) -> Result<Loaded, Conf
             origin,
         });
     }
+    let key = |name: &str| env_of(name).filter(|key| !key.is_empty());
+    let held = [field::ENV_SECRETS_KEY, field::ENV_ROOT_KEY];
     Ok(Loaded {
         config: build(
             &settings,
             &Keys {
-                secrets: env_of(field::ENV_SECRETS_KEY).filter(|key| !key.is_empty()),
-                root: env_of(field::ENV_ROOT_KEY).filter(|key| !key.is_empty()),
+                secrets: key(field::ENV_SECRETS_KEY),
+                root: key(field::ENV_ROOT_KEY),
             },
         )?,
         settings,
+        keys: held
+            .into_iter()
+            .filter(|name| key(name).is_some())
+            .collect(),
         warnings: field::mistyped_variables(env),
     })
 }
@@ -339,7 +368,7 @@ fn tokens<'a>(
     let signers = access::SignersSource::parse(signers).map_err(|cause| ConfigError::Invalid {
         place: keys.origin.place(),
         key: keys.key,
-        value: keys.value.clone(),
+        value: mask::masked(&keys.value),
         cause,
     })?;
     Ok(Some(access::TokenConfig {

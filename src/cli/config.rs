@@ -23,7 +23,8 @@ Examples:
   EVENTYARD_GRACE=5s eventyard config show --config /etc/eventyard.toml
   eventyard config show --output json
 
-Flags win over EVENTYARD_… variables, these over the file, this over the defaults.";
+Flags win over EVENTYARD_… variables, these over the file, this over the defaults.
+What may be secret is shown as ***.";
 
 /// Show every setting of the bus, its value, and where the value comes from.
 #[derive(Debug, clap::Args)]
@@ -41,14 +42,15 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     for warning in &loaded.warnings {
         note(warning);
     }
+    let settings = loaded.shown();
     match args.output.output {
         Format::Json => {
-            let text = serde_json::to_string(&loaded.settings)
+            let text = serde_json::to_string(&settings)
                 .map_err(|error| Failure::failed(format!("the settings: {error}")))?;
             output::json(&text);
         }
         Format::Table => {
-            let rows = loaded.settings.iter().map(|setting| {
+            let rows = settings.iter().map(|setting| {
                 let origin = match &setting.origin {
                     Origin::Default => "default".to_owned(),
                     Origin::File(place) => place.clone(),

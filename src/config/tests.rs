@@ -106,6 +106,61 @@ fn a_mistyped_level_is_no_silence() {
 }
 
 #[test]
+fn what_is_shown_holds_no_secret_wherever_it_came_from() {
+    let url = "https://user:hunter2@id.example.com/keys?token=hunter2";
+    let digits = "0123456789abcdef0123456789abcdef";
+    let (_dir, with_file) = toml_file(&format!(
+        "jwt_keys = \"{url}\"\njwt_issuer = \"i\"\njwt_audience = \"a\"\nroot_key_file = \"{digits}\"\n"
+    ));
+    let needed = |flags: Flags| flags.with("jwt_issuer", "i").with("jwt_audience", "a");
+    let keys = env(&[
+        ("EVENTYARD_ROOT_KEY", digits),
+        ("EVENTYARD_SECRETS_KEY", digits),
+        ("EVENTYARD_API_KEY", digits),
+    ]);
+    let in_env = env(&[("EVENTYARD_JWT_KEYS", url)]);
+    for (flags, env) in [
+        (with_file, keys),
+        (needed(Flags::default()), in_env),
+        (needed(Flags::default()).with("jwt_keys", url), Vec::new()),
+    ] {
+        let loaded = load_from(&flags, &env).unwrap();
+        let shown = loaded.shown();
+        let text = format!("{shown:?}{}", serde_json::to_string(&shown).unwrap());
+        assert!(
+            !text.contains("hunter2") && !text.contains(digits),
+            "{text}"
+        );
+        let found = shown
+            .iter()
+            .find(|setting| setting.key == "jwt_keys")
+            .unwrap();
+        assert_eq!(found.value, "https://***@id.example.com/keys?***");
+        let held = shown
+            .iter()
+            .filter(|setting| ["root_key", "secrets_key"].contains(&setting.key));
+        assert_eq!(held.count(), env.len().saturating_sub(1));
+    }
+    // Nor does what is wrong with one.
+    for bad in [
+        "http://user:hunter2@id.example.com/",
+        "ftp://id.example.com/?hunter2",
+    ] {
+        let flags = needed(Flags::default()).with("jwt_keys", bad);
+        let error = load_from(&flags, &[]).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    // Elsewhere a value is what was written.
+    let flags = Flags::default().with("data_dir", "/var/lib/eventyard");
+    let shown = load_from(&flags, &[]).unwrap().shown();
+    assert!(
+        shown
+            .iter()
+            .any(|setting| setting.value == "/var/lib/eventyard")
+    );
+}
+
+#[test]
 fn tokens_need_keys_an_issuer_and_an_audience() {
     let load = |settings: &[(&str, &str)]| {
         let flags = settings

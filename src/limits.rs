@@ -543,6 +543,9 @@ pub const API_KEY_SHOWN_AFTER_END: Duration = Duration::from_secs(30 * 24 * 60 *
 /// Shortest root key: 32 hex digits have 128 bits.
 pub const ROOT_KEY_CHARS_MIN: usize = 32;
 
+/// Longest `X-Request-Id` of a caller's that is taken: it stands in each of the request's log lines.
+pub const REQUEST_ID_BYTES: usize = 128;
+
 /// Who follow buses at once: each holds a connection, and reads the log once more.
 pub const TAILS: usize = 256;
 

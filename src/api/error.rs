@@ -321,9 +321,13 @@ impl Problem {
         self.0.status
     }
 
-    /// As the answer's body holds it.
+    /// As the answer's body holds it, but for the name of the request.
     pub(super) fn to_json(&self) -> Value {
         serde_json::to_value(&self.0).expect("a problem has string keys only")
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).expect("a problem has string keys only")
     }
 
     /// What `/metrics` counts a refused publish under.
@@ -343,12 +347,12 @@ impl Problem {
     }
 }
 
+/// The head of the answer; the body is written by [`super::request_id`], which knows what the request
+/// is called.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self.0).expect("a problem has string keys only");
         let media_type = HeaderValue::from_static("application/problem+json");
-        let mut response =
-            (self.0.status, [(header::CONTENT_TYPE, media_type)], body).into_response();
+        let mut response = (self.0.status, [(header::CONTENT_TYPE, media_type)]).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
@@ -360,6 +364,7 @@ impl IntoResponse for Problem {
         if let Some(Ok(challenge)) = challenge {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -21,6 +21,7 @@ mod openapi;
 mod patterns;
 mod publish;
 mod pulls;
+mod request_id;
 mod revision;
 mod routes;
 mod rules;

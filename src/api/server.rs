@@ -26,7 +26,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
+use super::request_id::RequestId;
 use super::{Config, Problem};
 use crate::limits;
 use crate::tls::Tls;
@@ -186,10 +188,13 @@ async fn converse<A, F>(
     let asked = Arc::new(AtomicBool::new(false));
     let service = {
         let asked = Arc::clone(&asked);
-        service_fn(move |mut request| {
+        service_fn(move |mut request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             name_host(&mut request);
-            answered(answer(request))
+            let id = RequestId::of(request.headers());
+            id.name(request.headers_mut());
+            let answered = answered(answer(request)).instrument(id.span());
+            answered.map(|response| Ok::<_, Infallible>(id.mark(response)))
         })
     };
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
@@ -234,9 +239,9 @@ fn name_host(request: &mut Request<Incoming>) {
 }
 
 /// A panic is our bug: its request is answered, and the others go on.
-async fn answered(answer: impl Future<Output = Response>) -> Result<Response, Infallible> {
+async fn answered(answer: impl Future<Output = Response>) -> Response {
     let caught = AssertUnwindSafe(answer).catch_unwind().await;
-    Ok(caught.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response()))
+    caught.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 use utoipa::IntoParams;
 
 use super::events::{self, NotShown, ShownEvent};
@@ -76,6 +77,7 @@ pub(super) async fn tail(
         pattern,
         said: Instant::now(),
         begins: true,
+        span: Span::current(),
         _seat: seat,
     };
     let parts = stream::unfold(reader, |mut reader| async move {
@@ -126,6 +128,8 @@ struct Reader {
     /// When something was last sent.
     said: Instant,
     begins: bool,
+    /// Its request's: log lines about it stand there.
+    span: Span,
     _seat: OwnedSemaphorePermit,
 }
 
@@ -136,8 +140,9 @@ impl Reader {
             // At once, so that the reader has its cursor, and knows that it is heard.
             return Some(self.position());
         }
-        let stopped = self.api.draining.clone();
-        stopped.run_until_cancelled(self.follow()).await?
+        let (stopped, span) = (self.api.draining.clone(), self.span.clone());
+        let following = self.follow().instrument(span);
+        stopped.run_until_cancelled(following).await?
     }
 
     async fn follow(&mut self) -> Option<Bytes> {

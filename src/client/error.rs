@@ -58,6 +58,9 @@ pub struct Problem {
     /// What happened this time and how to mend it.
     #[serde(default)]
     pub detail: Option<String>,
+    /// What the bus calls the request, in its log too.
+    #[serde(default)]
+    pub request_id: Option<String>,
     /// The places in the request that were refused.
     #[serde(default)]
     pub errors: Vec<ProblemPlace>,
@@ -99,6 +102,9 @@ impl fmt::Display for Problem {
             };
             write!(f, "\n  at {pointer}: {}", place.detail)?;
         }
+        if let (Some(id), 500) = (&self.request_id, self.status) {
+            write!(f, "\n  the bus's log has it under the request {id}")?;
+        }
         if let Some(seconds) = self.retry_after_seconds {
             write!(f, "\n  try again in {seconds} s")?;
         }
@@ -134,6 +140,20 @@ mod tests {
         assert_eq!(
             problem.to_string(),
             "Not a valid CloudEvent (400)\n  `/id`: it is empty"
+        );
+    }
+
+    #[test]
+    fn a_failure_of_the_bus_is_to_be_found_in_its_log() {
+        let problem = Problem {
+            title: "The bus failed".to_owned(),
+            status: 500,
+            request_id: Some("5f0c".to_owned()),
+            ..Problem::default()
+        };
+        assert_eq!(
+            problem.to_string(),
+            "The bus failed (500)\n  the bus's log has it under the request 5f0c"
         );
     }
 

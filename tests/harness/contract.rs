@@ -11,6 +11,13 @@ use super::Answer;
 
 /// Checks the answer to a request, where the API describes one: its status, its media type, its body.
 pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
+    let id = answer.header("x-request-id");
+    assert!(!id.is_empty(), "{method} {path} answered without a name");
+    if answer.status.is_client_error() || answer.status.is_server_error() {
+        // A HEAD has no body.
+        let said = answer.body.is_empty() || answer.json()["request_id"] == id;
+        assert!(said, "{method} {path}: {id:?} is not in {}", answer.text());
+    }
     let Some((template, operation)) = operation(method, path) else {
         return;
     };

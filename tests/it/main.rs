@@ -36,6 +36,7 @@ mod previews;
 mod publish;
 mod pull;
 mod replies;
+mod request_ids;
 mod requests;
 mod rules;
 mod scheduled;

@@ -129,7 +129,7 @@ fn document() -> Value {
             "title": "Eventyard",
             "version": env!("CARGO_PKG_VERSION"),
             "summary": "A serverless event bus: CloudEvents in, JSON event patterns, HTTP targets out.",
-            "description": "Lists come in pages: `limit` says how many are wanted, and `next`, where there is more, is the `after` of the page behind. Every refusal is a problem document (RFC 9457) that says what is wrong, where, and how to mend it. Every GET is a HEAD too. A bus whose `access` is off, or that only its own machine reaches, asks for no key.",
+            "description": "Lists come in pages: `limit` says how many are wanted, and `next`, where there is more, is the `after` of the page behind. Every refusal is a problem document (RFC 9457) that says what is wrong, where, and how to mend it. Every GET is a HEAD too. Every answer says in `X-Request-Id` what the bus calls the request, in its log lines too: the request's own, where that is one word of printable ASCII of at most 128 characters. A bus whose `access` is off, or that only its own machine reaches, asks for no key.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -141,6 +141,12 @@ fn document() -> Value {
                     "type": "http",
                     "scheme": "bearer",
                     "description": "An API key, `eyk_…`, or, where the bus knows an identity provider, a token of it (JWT). The names beside it are the scopes that an operation needs, on the bus of its path or on all buses.",
+                },
+            },
+            "headers": {
+                "RequestId": {
+                    "description": "What the bus calls the request.",
+                    "schema": {"type": "string", "minLength": 1, "maxLength": 128},
                 },
             },
             "responses": problems(),
@@ -228,7 +234,7 @@ fn problems() -> Map<String, Value> {
     ];
     examples
         .into_iter()
-        .map(|(about, problem)| described(about, &problem))
+        .map(|(about, problem)| described(about, problem))
         .collect()
 }
 
@@ -238,7 +244,8 @@ fn too_fast() -> Refused {
     Refused::TooFast(name, rate, std::time::Duration::from_millis(5))
 }
 
-fn described(about: &str, problem: &Problem) -> (String, Value) {
+fn described(about: &str, problem: Problem) -> (String, Value) {
+    let problem = problem.with("request_id", "5f0c6c1d2b8e4a7f9d3e1b0a6c4d8e2f".into());
     let example = problem.to_json();
     let status = problem.status();
     let mut answer = json!({
@@ -259,7 +266,13 @@ fn described(about: &str, problem: &Problem) -> (String, Value) {
     if let Some((name, about, kind)) = header {
         answer["headers"] = json!({name: {"description": about, "schema": {"type": kind}}});
     }
+    add_request_id(&mut answer);
     (format!("Problem{}", status.as_u16()), answer)
+}
+
+/// Every answer has it.
+fn add_request_id(answer: &mut Value) {
+    answer["headers"]["X-Request-Id"] = json!({"$ref": "#/components/headers/RequestId"});
 }
 
 /// A reference to a schema of the document.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::path::ParameterIn;
 use utoipa::{IntoParams, ToSchema};
 
-use super::named;
+use super::{add_request_id, named};
 
 /// What one method of one path does, takes and answers.
 #[derive(Debug)]
@@ -250,7 +250,11 @@ impl Operation {
         let mut answers: Map<String, Value> = self
             .answers
             .iter()
-            .map(|(status, answer)| (status.to_string(), answer.clone()))
+            .map(|(status, answer)| {
+                let mut answer = answer.clone();
+                add_request_id(&mut answer);
+                (status.to_string(), answer)
+            })
             .collect();
         let guarded = security.is_some().then_some([401, 403, 429]);
         for status in self

@@ -75,7 +75,7 @@ pub(super) async fn one(
         .rules
         .bus(&place.bus)
         .ok_or_else(|| Problem::no_bus(&place.bus))?;
-    revision::document(&headers, StatusCode::OK, bus.revision, bus.document.text())
+    revision::shown(&headers, bus.revision, bus.document.text())
 }
 
 /// `PUT /v1/buses/{bus}`
@@ -85,11 +85,12 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let text = extract::json_text(&api, body, limits::RULE_BYTES).await?;
     let current = api.rules.bus(&place.bus).map(|bus| bus.revision);
-    let expected = revision::expected(&headers, current)?;
+    let expected = revision::expected_before_body(&headers, current)?;
+    let text = extract::json_text(&api, body, limits::RULE_BYTES).await?;
     let (outcome, revision) = api.rules.put_bus(&place.bus, &text, expected).await?;
-    revision::document(&headers, revision::put_status(outcome), revision, &text)
+    let status = revision::put_status(outcome);
+    Ok(revision::document(status, revision, &text))
 }
 
 /// `DELETE /v1/buses/{bus}`

@@ -12,7 +12,7 @@ use crate::audit::AuditError;
 use crate::delivery::dead_letter::{DeadLetterError, JobError};
 use crate::event::{DecodeError, ErrorClass};
 use crate::limits;
-use crate::log::{AppendError, BusName, LogError, NameError, RuleName, Sequence, TargetName};
+use crate::log::{AppendError, BusName, LogError, NameError, RuleName, TargetName};
 use crate::pattern::PatternError;
 use crate::rule::RuleError;
 use crate::schedule::CancelError;
@@ -20,6 +20,7 @@ use crate::secret::{SecretName, SecretsError};
 
 use super::body::BodyError;
 use super::events::NotShown;
+use super::revision;
 
 /// How a key is shown (RFC 6750, section 3).
 const REALM: &str = r#"Bearer realm="eventyard""#;
@@ -182,10 +183,10 @@ impl Problem {
     }
 
     /// 412: it is not at the revision that the request expects.
-    pub(super) fn changed(actual: Option<Sequence>) -> Self {
+    pub(super) fn changed(actual: Option<&str>) -> Self {
         let detail = match actual {
-            Some(revision) => format!(
-                "It exists, at revision \"{revision}\"; get it again and send your change with that ETag in `If-Match`."
+            Some(etag) => format!(
+                "It exists, at revision {etag}; get it again and send your change with that ETag in `If-Match`."
             ),
             None => {
                 "It does not exist (any more); send it without `If-Match` to create it.".to_owned()
@@ -541,7 +542,9 @@ impl From<RuleError> for Problem {
         match error {
             RuleError::NoBus(bus) => Self::no_bus(&bus),
             RuleError::NoRule(bus, rule) => Self::no_rule(&bus, &rule),
-            RuleError::PreconditionFailed { current } => Self::changed(current),
+            RuleError::PreconditionFailed { current } => {
+                Self::changed(current.map(revision::etag_text).as_deref())
+            }
             RuleError::Invalid(problems) => Self::invalid(
                 "Invalid document",
                 "Nothing was changed; mend what `errors` lists and send it again.",
@@ -583,6 +586,12 @@ impl From<SecretsError> for Problem {
                 "Invalid secret",
                 sentence(&error),
                 [("/value".to_owned(), error.to_string())],
+            ),
+            SecretsError::NotAsExpected => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "precondition-failed",
+                "Not at the expected revision",
+                "It was changed just now; get it again and send your change with its new ETag in `If-Match`.",
             ),
             SecretsError::TooMany | SecretsError::InUse(..) => Self::new(
                 StatusCode::CONFLICT,

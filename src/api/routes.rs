@@ -1,10 +1,11 @@
 //! Every route of the contract: what it wants of its caller, and who answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
@@ -143,8 +144,14 @@ pub fn contract() -> Vec<(Method, String, Need)> {
 /// The routes, each behind what it needs. Publishing goes past them (see [`super::front`]), but
 /// works here too.
 pub fn routes(api: Arc<Api>) -> Router {
-    let mut router = Router::new();
+    let mut taken: BTreeMap<String, Vec<Method>> = BTreeMap::new();
+    let mut answers = Vec::new();
     for route in table() {
+        let methods = taken.entry(route.path.clone()).or_default();
+        if route.method == Method::GET {
+            methods.push(Method::HEAD);
+        }
+        methods.push(route.method.clone());
         let need = match route.path.as_str() {
             METRICS if api.metrics_are_open => Need::Nothing,
             _ => route.need,
@@ -165,7 +172,17 @@ pub fn routes(api: Arc<Api>) -> Router {
                 answer.route_layer(from_fn_with_state(state, guard))
             }
         };
-        router = router.route(&route.path, answer);
+        answers.push((route.path, answer));
+    }
+    for (path, mut methods) in taken {
+        if !methods.contains(&Method::OPTIONS) {
+            methods.push(Method::OPTIONS);
+            answers.push((path, on(MethodFilter::OPTIONS, telling(&methods))));
+        }
+    }
+    let mut router = Router::new();
+    for (path, answer) in answers {
+        router = router.route(&path, answer);
     }
     router
         .fallback(unknown_path)
@@ -209,6 +226,14 @@ fn route(method: Method, path: &str, need: Need, answer: MethodRouter<Arc<Api>>)
         need,
         answer,
     }
+}
+
+/// Answers with the methods that a path takes. It is asked without a key, and tells no more than the
+/// description of the API does.
+fn telling(methods: &[Method]) -> impl Handler<((),), Arc<Api>> + use<> {
+    let methods: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let methods = HeaderValue::try_from(methods.join(", ")).expect("methods are tokens");
+    move || std::future::ready((StatusCode::NO_CONTENT, [(header::ALLOW, methods)]))
 }
 
 async fn unknown_path(uri: Uri) -> Problem {

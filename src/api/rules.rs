@@ -79,7 +79,8 @@ pub(super) async fn one(
     place: Place,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    shown(&api, &place, &headers)
+    let rule = find(&api, &place)?;
+    revision::shown(&headers, rule.revision, rule.document.text())
 }
 
 /// `PUT /v1/buses/{bus}/rules/{rule}`
@@ -91,11 +92,13 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, Problem> {
     let (bus, rule) = place.rule();
+    api.rules.bus(bus).ok_or_else(|| Problem::no_bus(bus))?;
+    let expected = revision::expected_before_body(&headers, current(&api, &place))?;
     let text = extract::json_text(&api, body, limits::RULE_BYTES).await?;
     check_replies(&caller, &text)?;
-    let expected = revision::expected(&headers, current(&api, &place))?;
     let (outcome, revision) = api.rules.put_rule(bus, rule, &text, expected).await?;
-    revision::document(&headers, revision::put_status(outcome), revision, &text)
+    let status = revision::put_status(outcome);
+    Ok(revision::document(status, revision, &text))
 }
 
 /// Replies may be published to another bus: who puts such a rule must be allowed to publish there,
@@ -161,19 +164,19 @@ async fn switch(
     enabled: bool,
 ) -> Result<Response, Problem> {
     let (bus, rule) = place.rule();
-    revision::check(headers, current(api, place))?;
-    api.rules.set_enabled(bus, rule, enabled).await?;
-    shown(api, place, headers)
+    let expected = revision::expected(headers, current(api, place))?;
+    let switched = api.rules.set_enabled(bus, rule, enabled, expected);
+    switched.await?;
+    let rule = find(api, place)?;
+    let text = rule.document.text();
+    Ok(revision::document(StatusCode::OK, rule.revision, text))
 }
 
-fn shown(api: &Api, place: &Place, headers: &HeaderMap) -> Result<Response, Problem> {
+fn find(api: &Api, place: &Place) -> Result<Arc<crate::rule::Rule>, Problem> {
     let (bus, name) = place.rule();
     api.rules.bus(bus).ok_or_else(|| Problem::no_bus(bus))?;
-    let rule = api
-        .rules
-        .rule(bus, name)
-        .ok_or_else(|| Problem::no_rule(bus, name))?;
-    revision::document(headers, StatusCode::OK, rule.revision, rule.document.text())
+    let rule = api.rules.rule(bus, name);
+    rule.ok_or_else(|| Problem::no_rule(bus, name))
 }
 
 fn current(api: &Api, place: &Place) -> Option<Sequence> {

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{self, Filter};
 use super::openapi::{Moment, Name};
+use super::revision::{self, Verdict};
 use super::{Api, Problem};
 use crate::limits;
 use crate::rule::parse_duration;
-use crate::secret::{Secret, SecretName, SecretText, SecretsError};
+use crate::secret::{Expected, Secret, SecretName, SecretText, SecretsError};
 use crate::webhook::{self, SigningKey};
 
 /// How long an earlier value goes on holding unless it is said: a day to change the receivers.
@@ -123,22 +126,63 @@ pub(super) async fn list(
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     Path(text): Path<String>,
-) -> Result<Json<Shown>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let name = name(&text)?;
     let secret = api.secrets.get(&name);
     let secret = secret.ok_or_else(|| SecretsError::NoSecret(name.clone()))?;
-    let mut shown = shown(&api, &name, &secret);
-    shown.used_by = Some(used_by(&api, &name));
-    Ok(Json(shown))
+    let (body, etag) = with_users(&api, &name, &secret)?;
+    if let Some(known) = revision::known(&headers, &etag)? {
+        return Ok(known);
+    }
+    let json = "application/json".to_owned();
+    let headers = [(header::ETAG, etag), (header::CONTENT_TYPE, json)];
+    Ok((headers, body).into_response())
 }
 
-/// `PUT /v1/secrets/{secret}`: a new value, given or generated.
+/// A secret as a reader gets it, and its `ETag`: it is of all that is shown.
+fn with_users(api: &Api, name: &SecretName, secret: &Secret) -> Result<(Vec<u8>, String), Problem> {
+    let mut shown = shown(api, name, secret);
+    shown.used_by = Some(used_by(api, name));
+    let body = serde_json::to_vec(&shown).map_err(Problem::internal)?;
+    let digest = digest(&SHA256, &body);
+    let start = digest.as_ref().iter().take(16);
+    let text: String = start.map(|byte| format!("{byte:02x}")).collect();
+    Ok((body, format!("\"{text}\"")))
+}
+
+/// What the headers of a change expect of a secret, and its `ETag` now.
+fn expected(
+    api: &Api,
+    headers: &HeaderMap,
+    name: &SecretName,
+) -> Result<(Option<Expected>, Option<String>), Problem> {
+    let current = api.secrets.get(name);
+    let etag = match &current {
+        Some(secret) => Some(with_users(api, name, secret)?.1),
+        None => None,
+    };
+    let expected = match (revision::judge(headers, etag.as_deref())?, current) {
+        (Verdict::Free, _) => Some(Expected::Anything),
+        (Verdict::IfPresent, _) => Some(Expected::Present),
+        (Verdict::IfAbsent, _) => Some(Expected::Absent),
+        (Verdict::IfSame, Some(current)) => Some(Expected::Same(current)),
+        (Verdict::IfSame | Verdict::Known | Verdict::Unmet, _) => None,
+    };
+    Ok((expected, etag))
+}
+
+/// `PUT /v1/secrets/{secret}`: a new value, given or generated. The answer has no `ETag`, since what it
+/// shows is not what was sent (RFC 9110, section 9.3.4).
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
     Path(text): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Shown>), Problem> {
     let name = name(&text)?;
+    let (expected, etag) = expected(&api, &headers, &name)?;
+    let expected = expected.ok_or_else(|| Problem::changed(etag.as_deref()))?;
     let put = read(&extract::json_text(&api, body, BODY_BYTES).await?)?;
     let keep_old = match &put.keep_old {
         None => KEEP_OLD,
@@ -167,7 +211,7 @@ pub(super) async fn put(
     let to_show = generated.then(|| value.expose().to_owned());
     let existed = api.secrets.get(&name).is_some();
     let (secrets, set) = (api.secrets.clone(), name.clone());
-    let secret = blocking(move || secrets.set(&set, value, keep_old)).await?;
+    let secret = blocking(move || secrets.set_if(&set, value, keep_old, &expected)).await?;
     let mut shown = shown(&api, &name, &secret);
     shown.value = to_show;
     let status = if existed {
@@ -182,15 +226,21 @@ pub(super) async fn put(
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     Path(text): Path<String>,
+    headers: HeaderMap,
     Filter(deletion): Filter<Deletion>,
 ) -> Result<StatusCode, Problem> {
     let name = name(&text)?;
+    if api.secrets.get(&name).is_none() {
+        return Err(SecretsError::NoSecret(name).into());
+    }
     let users = used_by(&api, &name);
-    if !users.is_empty() && !deletion.force && api.secrets.get(&name).is_some() {
+    if !users.is_empty() && !deletion.force {
         return Err(Problem::in_use(&name, &users));
     }
+    let (expected, etag) = expected(&api, &headers, &name)?;
+    let expected = expected.ok_or_else(|| Problem::changed(etag.as_deref()))?;
     let secrets = api.secrets.clone();
-    blocking(move || secrets.remove(&name)).await?;
+    blocking(move || secrets.remove(&name, &expected)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -38,6 +38,8 @@ pub enum IfMatch {
     Absent,
     /// This revision must be there.
     Revision(Sequence),
+    /// What was required does not hold: it is refused for that, unless something else is in its way.
+    Unmet,
 }
 
 /// A change and its condition.

@@ -156,6 +156,7 @@ fn hold(expected: IfMatch, current: Option<Sequence>) -> Result<(), RuleError> {
         IfMatch::Exists => current.is_some(),
         IfMatch::Absent => current.is_none(),
         IfMatch::Revision(revision) => current == Some(revision),
+        IfMatch::Unmet => false,
     };
     if holds {
         Ok(())
@@ -202,14 +203,16 @@ fn delete_bus(
     let Some(present) = set.bus(&bus) else {
         return Err(RuleError::NoBus(bus));
     };
-    hold(expected, Some(present.revision))?;
     if bus == BusName::default_bus() {
         return Err(RuleError::DefaultBusStays);
     }
-    match touched.rules_of(set, &bus) {
-        0 => Ok(Step::DeleteBus(bus)),
-        rules => Err(RuleError::BusHasRules { bus, rules }),
+    let rules = touched.rules_of(set, &bus);
+    if rules > 0 {
+        return Err(RuleError::BusHasRules { bus, rules });
     }
+    // What is refused without a condition is refused for that (RFC 9110, section 13.2.1).
+    hold(expected, Some(present.revision))?;
+    Ok(Step::DeleteBus(bus))
 }
 
 fn put_rule(

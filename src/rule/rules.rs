@@ -262,6 +262,7 @@ impl Rules {
         bus: &BusName,
         name: &RuleName,
         enabled: bool,
+        expected: IfMatch,
     ) -> Result<(PutOutcome, Sequence), RuleError> {
         let (bus, name) = (bus.clone(), name.clone());
         let outcomes = self
@@ -284,7 +285,7 @@ impl Rules {
                     rule: name,
                     document,
                 };
-                Ok(vec![change.into()])
+                Ok(vec![Expected { change, expected }])
             })
             .await?;
         Ok(put_outcome(&outcomes))

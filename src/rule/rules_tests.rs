@@ -266,7 +266,7 @@ async fn a_disabled_rule_matches_nothing_and_keeps_its_targets() {
         .await
         .unwrap();
     let (outcome, _) = rules
-        .set_enabled(&default, &name("r"), false)
+        .set_enabled(&default, &name("r"), false, IfMatch::Always)
         .await
         .unwrap();
     assert_eq!(outcome, PutOutcome::Replaced);
@@ -274,11 +274,14 @@ async fn a_disabled_rule_matches_nothing_and_keeps_its_targets() {
     assert_eq!(rules.current().targets().len(), 1);
     assert_eq!(keys(&rules, &default, "r"), [1]);
     let (outcome, _) = rules
-        .set_enabled(&default, &name("r"), false)
+        .set_enabled(&default, &name("r"), false, IfMatch::Always)
         .await
         .unwrap();
     assert_eq!(outcome, PutOutcome::Unchanged);
-    rules.set_enabled(&default, &name("r"), true).await.unwrap();
+    rules
+        .set_enabled(&default, &name("r"), true, IfMatch::Always)
+        .await
+        .unwrap();
     assert_eq!(targets(&rules.current(), &default, "a"), ["r/x"]);
 }
 

@@ -68,6 +68,8 @@ pub enum SecretsError {
     InUse(SecretName, u32),
     #[error("the system gives no random bytes")]
     NoRandomness,
+    #[error("it is not as the request expects it")]
+    NotAsExpected,
 }
 
 impl SecretsError {
@@ -80,6 +82,29 @@ impl SecretsError {
 }
 
 type All = BTreeMap<SecretName, Arc<Secret>>;
+
+/// What a change requires of a secret, at the moment that it is made.
+#[derive(Debug, Clone, Default)]
+pub enum Expected {
+    #[default]
+    Anything,
+    Present,
+    Absent,
+    /// As it was when it was looked at.
+    Same(Arc<Secret>),
+}
+
+impl Expected {
+    fn check(&self, current: Option<&Arc<Secret>>) -> Result<(), SecretsError> {
+        let holds = match self {
+            Self::Anything => true,
+            Self::Present => current.is_some(),
+            Self::Absent => current.is_none(),
+            Self::Same(seen) => current == Some(seen),
+        };
+        holds.then_some(()).ok_or(SecretsError::NotAsExpected)
+    }
+}
 
 /// All secrets. Clones share them; readers never wait.
 #[derive(Clone)]
@@ -171,12 +196,24 @@ impl Secrets {
         value: SecretText,
         keep_old: Duration,
     ) -> Result<Arc<Secret>, SecretsError> {
+        self.set_if(name, value, keep_old, &Expected::Anything)
+    }
+
+    /// The same, where the secret is as it is expected.
+    pub fn set_if(
+        &self,
+        name: &SecretName,
+        value: SecretText,
+        keep_old: Duration,
+        expected: &Expected,
+    ) -> Result<Arc<Secret>, SecretsError> {
         let bytes = value.expose().len();
         if !(1..=limits::SECRET_BYTES).contains(&bytes) {
             return Err(SecretsError::Length(bytes));
         }
         let now = self.0.clock.now();
         self.change(|all| {
+            expected.check(all.get(name))?;
             if all.len() >= limits::SECRETS && !all.contains_key(name) {
                 return Err(SecretsError::TooMany);
             }
@@ -204,11 +241,12 @@ impl Secrets {
         })
     }
 
-    /// Forgets a secret with all its versions.
-    pub fn remove(&self, name: &SecretName) -> Result<(), SecretsError> {
-        self.change(|all| match all.remove(name) {
-            Some(_) => Ok(()),
-            None => Err(SecretsError::NoSecret(name.clone())),
+    /// Forgets a secret with all its versions, where it is as it is expected.
+    pub fn remove(&self, name: &SecretName, expected: &Expected) -> Result<(), SecretsError> {
+        self.change(|all| {
+            let removed = all.remove(name);
+            let removed = removed.ok_or_else(|| SecretsError::NoSecret(name.clone()))?;
+            expected.check(Some(&removed))
         })
     }
 

@@ -50,7 +50,7 @@ fn secrets_survive_a_restart_and_do_not_show_on_disk() {
     }
     let again = Secrets::open(config(dir.path()), clock()).unwrap();
     assert_eq!(again.get(&name("a")), secrets.get(&name("a")));
-    again.remove(&name("a")).unwrap();
+    again.remove(&name("a"), &Expected::Anything).unwrap();
     let left = Secrets::open(config(dir.path()), clock()).unwrap();
     assert!(left.all().is_empty());
 }

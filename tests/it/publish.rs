@@ -1,8 +1,5 @@
 //! Publishing: the three content modes, duplicates, and what is refused.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use eventyard::api::contract;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -106,52 +103,6 @@ async fn a_webhook_sender_is_given_consent() {
         answer.problem(status);
         assert_eq!(answer.header("webhook-allowed-origin"), "", "{name}");
         assert_eq!(answer.header("webhook-allowed-rate"), "", "{name}");
-    }
-}
-
-fn methods_in(allow: &str) -> BTreeSet<String> {
-    allow
-        .split(',')
-        .map(|method| method.trim().to_owned())
-        .collect()
-}
-
-#[tokio::test]
-async fn every_path_names_its_methods_and_every_get_is_a_head() {
-    let bus = TestBus::start().await;
-    let mut paths: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (method, path, _) in contract() {
-        let methods = paths.entry(path).or_default();
-        methods.insert(method.to_string());
-        if method == Method::GET {
-            methods.insert("HEAD".to_owned());
-        }
-    }
-    for (pattern, methods) in paths {
-        let path = pattern.replace("{bus}", "default").replace(['{', '}'], "");
-        let answer = send(bus.request(Method::PATCH, &path)).await;
-        answer.problem(405);
-        assert_eq!(methods_in(answer.header("allow")), methods, "{path}");
-        if methods.contains("OPTIONS") {
-            let answer = send(bus.request(Method::OPTIONS, &path)).await;
-            assert_eq!(
-                methods_in(answer.header("allow")),
-                methods,
-                "OPTIONS {path}"
-            );
-        }
-        // A tail does not end.
-        if methods.contains("HEAD") && !path.ends_with("/tail") {
-            let get = bus.get(&path).await;
-            let head = send(bus.request(Method::HEAD, &path)).await;
-            assert_eq!(head.status, get.status, "{path}");
-            assert_eq!(
-                head.header("content-type"),
-                get.header("content-type"),
-                "{path}"
-            );
-            assert!(head.body.is_empty(), "{path}");
-        }
     }
 }
 

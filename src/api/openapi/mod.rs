@@ -129,7 +129,7 @@ fn document() -> Value {
             "title": "Eventyard",
             "version": env!("CARGO_PKG_VERSION"),
             "summary": "A serverless event bus: CloudEvents in, JSON event patterns, HTTP targets out.",
-            "description": "Lists come in pages: `limit` says how many are wanted, and `next`, where there is more, is the `after` of the page behind. Every refusal is a problem document (RFC 9457) that says what is wrong, where, and how to mend it. Every GET is a HEAD too. Every answer says in `X-Request-Id` what the bus calls the request, in its log lines too: the request's own, where that is one word of printable ASCII of at most 128 characters. A bus whose `access` is off, or that only its own machine reaches, asks for no key.",
+            "description": "Lists come in pages: `limit` says how many are wanted, and `next`, where there is more, is the `after` of the page behind. Every refusal is a problem document (RFC 9457) that says what is wrong, where, and how to mend it. Every GET is a HEAD too, and every path answers OPTIONS with the methods that it takes. Conditions (`If-Match`, `If-None-Match`) are judged before a body is looked at, and after what would be refused without them. Every answer says in `X-Request-Id` what the bus calls the request, in its log lines too: the request's own, where that is one word of printable ASCII of at most 128 characters. A bus whose `access` is off, or that only its own machine reaches, asks for no key.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -194,7 +194,10 @@ fn problems() -> Map<String, Value> {
             "It is not possible as things stand.",
             crate::rule::RuleError::DefaultBusStays.into(),
         ),
-        ("It is at another revision.", Problem::changed(Some(17))),
+        (
+            "It is at another revision.",
+            Problem::changed(Some("\"17\"")),
+        ),
         (
             "The request is too large.",
             super::body::BodyError::TooLarge {

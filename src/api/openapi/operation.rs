@@ -135,10 +135,16 @@ impl Operation {
     }
 
     /// A document that a reader may have already.
-    pub(super) fn revised(self) -> Self {
-        self.header("If-None-Match", "The `ETag` that the reader has.", "\"17\"")
-            .answers_nothing(304, "The reader has it already.")
-            .with_etag(304)
+    pub(super) fn revised(mut self) -> Self {
+        self.problems.extend([400, 412]);
+        self.header(
+            "If-Match",
+            "The `ETag` that the reader wants; another one is answered with 412.",
+            "*",
+        )
+        .header("If-None-Match", "The `ETag` that the reader has.", "\"17\"")
+        .answers_nothing(304, "The reader has it already.")
+        .with_etag(304)
     }
 
     /// The revision of what an answer shows.

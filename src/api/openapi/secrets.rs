@@ -19,9 +19,13 @@ pub(super) fn operations() -> Vec<Operation> {
             .query::<Page>()
             .answers::<List>(200, "A page of secrets, by name.", json!({"secrets": [shown()]})),
         Operation::get(SECRET, "getSecret", "Shows a secret and who uses it")
-            .answers::<Shown>(200, "What may be known of it.", used),
+            .revised()
+            .answers::<Shown>(200, "What may be known of it.", used)
+            .with_etag(200),
         Operation::put(SECRET, "putSecret", "Gives a secret a new value")
             .says("Given, or generated as a signing key and shown this once. Earlier values hold on for `keep_old`, a day unless it is said.")
+            .conditional()
+            .creating()
             .takes::<Put>(&[
                 ("generated", json!({"generate": "hmac", "keep_old": "24h"})),
                 ("given", json!({"value": "a bearer token"})),
@@ -32,6 +36,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .never(404),
         Operation::delete(SECRET, "deleteSecret", "Deletes a secret")
             .says("Refused while a rule names it, unless forced.")
+            .conditional()
             .query::<Deletion>()
             .answers_nothing(204, "It is gone.")
             .refuses(&[409]),

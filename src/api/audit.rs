@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{self, Filter};
+use super::extract::Filter;
 use super::openapi::Moment;
+use super::page::Page;
 use super::{Api, Problem, events, keys, secrets, targets};
 use crate::access::Caller;
 use crate::audit::{Actor, Audit, Call, Entry, Outcome, Query, masked};
@@ -318,13 +319,13 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Filter(browse): Filter<Browse>,
 ) -> Result<Json<List>, Problem> {
-    let before = match &browse.after {
-        Some(text) => Some(extract::cursor(text, text.parse().ok())?),
-        None => None,
+    let page = Page {
+        limit: browse.limit,
+        after: browse.after,
     };
     let query = Query {
-        limit: extract::limit(browse.limit)?,
-        before,
+        limit: page.limit()?,
+        before: page.after()?,
         actor: browse.actor,
         subject: browse.subject,
         since: events::moment("since", browse.since)?,

@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::extract::{self, Filter, Page, Place};
+use super::extract::{self, Filter, Place};
 use super::openapi::{Bus, Name};
+use super::page::Page;
 use super::{Api, Problem, revision};
 use crate::access::{Caller, Scope};
 use crate::limits;
@@ -32,8 +33,7 @@ pub(super) struct ListedBus {
 pub(super) struct BusList {
     buses: Vec<ListedBus>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Name>)]
-    next: Option<BusName>,
+    next: Option<String>,
 }
 
 /// `GET /v1/buses`: those that the caller may read.
@@ -42,26 +42,19 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
     Filter(page): Filter<Page>,
 ) -> Result<Json<BusList>, Problem> {
-    let limit = page.limit()?;
-    let after = page.after.as_deref();
-    let mut buses: Vec<ListedBus> = api
-        .rules
-        .buses()
+    let buses = api.rules.buses();
+    let readable = buses
         .iter()
-        .filter(|bus| after.is_none_or(|after| bus.name.as_str() > after))
-        .filter(|bus| caller.may(Scope::Read, &bus.name))
-        .take(limit + 1)
-        .map(|bus| {
-            Ok(ListedBus {
-                name: bus.name.clone(),
-                revision: bus.revision,
-                document: document(bus.document.text())?,
-            })
+        .filter(|bus| caller.may(Scope::Read, &bus.name));
+    let (page, next) = page.cut(readable, |bus| bus.name.clone())?;
+    let listed = page.into_iter().map(|bus| {
+        Ok(ListedBus {
+            name: bus.name.clone(),
+            revision: bus.revision,
+            document: document(bus.document.text())?,
         })
-        .collect::<Result<_, Problem>>()?;
-    let more = buses.len() > limit;
-    buses.truncate(limit);
-    let next = buses.last().filter(|_| more).map(|bus| bus.name.clone());
+    });
+    let buses = listed.collect::<Result<_, Problem>>()?;
     Ok(Json(BusList { buses, next }))
 }
 

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{self, Filter, Place};
+use super::extract::{self, Filter};
 use super::openapi::{CloudEvent, Moment, Name};
+use super::page::{Cursor, Page};
 use super::{Api, Problem};
 use crate::clock::Timestamp;
 use crate::event::Event;
@@ -75,7 +76,7 @@ pub(super) struct NotShown(String);
 
 /// Where a listing goes on: upwards from a sequence, or downwards below one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cursor {
+enum Place {
     After(Sequence),
     Below(Sequence),
 }
@@ -83,7 +84,7 @@ enum Cursor {
 /// `GET /v1/buses/{bus}/events`
 pub(super) async fn browse(
     State(api): State<Arc<Api>>,
-    place: Place,
+    place: extract::Place,
     Filter(browse): Filter<Browse>,
 ) -> Result<Json<EventList>, Problem> {
     let query = browse.query()?;
@@ -91,8 +92,8 @@ pub(super) async fn browse(
     let upwards = query.after.is_some();
     let page = api.log.browse(&place.bus, query).await?;
     let next = page.next.map(|next| match upwards {
-        true => Cursor::After(next).to_string(),
-        false => Cursor::Below(next).to_string(),
+        true => Place::After(next).write(),
+        false => Place::Below(next).write(),
     });
     let events = page
         .events
@@ -105,7 +106,7 @@ pub(super) async fn browse(
 /// `GET /v1/buses/{bus}/events/{sequence}`
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
-    place: Place,
+    place: extract::Place,
 ) -> Result<Json<ShownEvent>, Problem> {
     let sequence = place.sequence()?;
     let event = of_bus(&api, &place.bus, sequence).await?;
@@ -159,19 +160,19 @@ pub(super) fn raw(event: &Event) -> Result<Box<RawValue>, NotShown> {
 
 impl Browse {
     fn query(self) -> Result<EventQuery, Problem> {
-        let cursor = match &self.after {
-            Some(text) => Some(extract::cursor(text, Cursor::parse(text))?),
-            None => None,
+        let page = Page {
+            limit: self.limit,
+            after: self.after,
         };
-        let (after, before) = match cursor {
-            Some(Cursor::After(sequence)) => (Some(sequence), None),
-            Some(Cursor::Below(sequence)) => (None, Some(sequence)),
+        let (after, before) = match page.after()? {
+            Some(Place::After(sequence)) => (Some(sequence), None),
+            Some(Place::Below(sequence)) => (None, Some(sequence)),
             None => (None, None),
         };
         Ok(EventQuery {
             after,
             before,
-            limit: extract::limit(self.limit)?,
+            limit: page.limit()?,
             kind: self.kind,
             source: self.source,
             id: self.id,
@@ -198,17 +199,15 @@ pub(super) fn parse_moment(text: &str) -> Option<Timestamp> {
 }
 
 /// A plain sequence is a cursor too: a reader may start behind any event it knows.
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Cursor for Place {
+    fn write(&self) -> String {
         match self {
-            Self::After(sequence) => write!(f, "{sequence}"),
-            Self::Below(sequence) => write!(f, "below-{sequence}"),
+            Self::After(sequence) => sequence.to_string(),
+            Self::Below(sequence) => format!("below-{sequence}"),
         }
     }
-}
 
-impl Cursor {
-    fn parse(text: &str) -> Option<Self> {
+    fn read(text: &str) -> Option<Self> {
         match text.strip_prefix("below-") {
             Some(sequence) => Some(Self::Below(sequence.parse().ok()?)),
             None => Some(Self::After(text.parse().ok()?)),
@@ -222,11 +221,11 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back() {
-        for cursor in [Cursor::After(0), Cursor::After(17), Cursor::Below(3)] {
-            assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        for place in [Place::After(0), Place::After(17), Place::Below(3)] {
+            assert_eq!(Place::read(&place.write()), Some(place));
         }
         for bad in ["", "x", "below-", "-1", "below-x"] {
-            assert_eq!(Cursor::parse(bad), None, "{bad}");
+            assert_eq!(Place::read(bad), None, "{bad}");
         }
     }
 

@@ -5,10 +5,8 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use utoipa::IntoParams;
 
 use super::{Api, Problem};
-use crate::limits;
 use crate::log::{BusName, RuleName, TargetName};
 
 /// What a path names; the deeper parts only where the route has them.
@@ -83,45 +81,6 @@ fn reason(text: &str) -> &str {
         .iter()
         .find_map(|opening| text.strip_prefix(opening));
     rest.unwrap_or(text)
-}
-
-/// Where a list goes on, and how much of it is wanted.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Page {
-    /// How many are wanted; 100 unless it is said.
-    #[param(minimum = 1, maximum = 1000, example = 10)]
-    limit: Option<usize>,
-    /// The `next` of the page before.
-    #[param(example = "a")]
-    pub(super) after: Option<String>,
-}
-
-impl Page {
-    pub(super) fn limit(&self) -> Result<usize, Problem> {
-        limit(self.limit)
-    }
-}
-
-/// The number of items wanted, within bounds.
-pub(super) fn limit(wanted: Option<usize>) -> Result<usize, Problem> {
-    match wanted {
-        None => Ok(limits::PAGE_ITEMS_DEFAULT),
-        Some(limit) if (1..=limits::PAGE_ITEMS).contains(&limit) => Ok(limit),
-        Some(limit) => Err(Problem::malformed(format!(
-            "`limit` is {limit}; it goes from 1 to {}.",
-            limits::PAGE_ITEMS
-        ))),
-    }
-}
-
-/// The `after` that a list of ours gave out as `next`, or a remark that it is none of ours.
-pub(super) fn cursor<T>(text: &str, parsed: Option<T>) -> Result<T, Problem> {
-    parsed.ok_or_else(|| {
-        Problem::malformed(format!(
-            "`after` is {text:?}; pass what a page before gave as `next`."
-        ))
-    })
 }
 
 async fn text(api: &Api, body: Body, limit: usize) -> Result<String, Problem> {

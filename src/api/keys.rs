@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::extract::{self, Filter};
 use super::openapi::{Duration, KeyPrefix, Moment};
+use super::page::Page;
 use super::{Api, Problem};
 use crate::access::{self, AccessError, ApiKey, Grant, GrantDocument, KeyId, KeyName, NewKey};
 use crate::limits;
@@ -50,8 +51,7 @@ pub(super) struct Shown {
 pub(super) struct List {
     keys: Vec<Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<KeyPrefix>)]
-    next: Option<KeyId>,
+    next: Option<String>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -79,24 +79,10 @@ fn id(text: &str) -> Result<KeyId, Problem> {
 /// `GET /v1/keys`
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    Filter(page): Filter<extract::Page>,
+    Filter(page): Filter<Page>,
 ) -> Result<Json<List>, Problem> {
-    let limit = page.limit()?;
-    let after = match &page.after {
-        Some(text) => Some(extract::cursor(text, KeyId::parse(text).ok())?),
-        None => None,
-    };
-    let all = api.access.all();
-    let mut left = all
-        .iter()
-        .filter(|key| after.is_none_or(|after| key.id > after));
-    let keys: Vec<Shown> = left
-        .by_ref()
-        .take(limit)
-        .map(|key| shown(&api, key))
-        .collect();
-    let next = keys.last().map(|last| last.prefix);
-    let next = next.filter(|_| left.next().is_some());
+    let (keys, next) = page.cut(api.access.all(), |key| key.id)?;
+    let keys = keys.iter().map(|key| shown(&api, key)).collect();
     Ok(Json(List { keys, next }))
 }
 

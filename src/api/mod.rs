@@ -18,6 +18,7 @@ mod keys;
 mod log_level;
 mod metrics;
 mod openapi;
+mod page;
 mod patterns;
 mod publish;
 mod pulls;

@@ -84,6 +84,7 @@ fn table() -> Vec<Route> {
         delete(RULE, MANAGE, rules::delete),
         post(&below(RULE, "/enable"), MANAGE, rules::enable),
         post(&below(RULE, "/disable"), MANAGE, rules::disable),
+        get(&below(RULE, "/targets"), READ, targets::list),
         get(TARGET, READ, targets::health),
         post(&below(TARGET, "/pause"), MANAGE, targets::pause),
         post(&below(TARGET, "/resume"), MANAGE, targets::resume),

@@ -11,13 +11,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::extract::{self, Filter, Page, Place};
-use super::openapi::{Name, Rule};
+use super::extract::{self, Filter, Place};
+use super::openapi::{Name, Rule as ShownRule};
+use super::page::Page;
 use super::{Api, Problem, buses, revision};
 use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, RuleName, Sequence};
-use crate::rule::{ReplyTo, RuleDocument};
+use crate::rule::{ReplyTo, Rule, RuleDocument};
 
 /// A rule in a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,7 +28,7 @@ pub(super) struct ListedRule {
     #[schema(value_type = Name)]
     bus: BusName,
     revision: Sequence,
-    #[schema(value_type = Rule)]
+    #[schema(value_type = ShownRule)]
     document: Box<RawValue>,
 }
 
@@ -35,8 +36,7 @@ pub(super) struct ListedRule {
 pub(super) struct RuleList {
     rules: Vec<ListedRule>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Name>)]
-    next: Option<RuleName>,
+    next: Option<String>,
 }
 
 /// `GET /v1/buses/{bus}/rules`
@@ -45,31 +45,18 @@ pub(super) async fn list(
     place: Place,
     Filter(page): Filter<Page>,
 ) -> Result<Json<RuleList>, Problem> {
-    let limit = page.limit()?;
-    let after = match &page.after {
-        Some(text) => Some(extract::cursor(text, RuleName::new(text).ok())?),
-        None => None,
-    };
-    let rules = api
-        .rules
-        .rules(&place.bus)
-        .ok_or_else(|| Problem::no_bus(&place.bus))?;
-    let mut rules: Vec<ListedRule> = rules
-        .iter()
-        .filter(|rule| after.as_ref().is_none_or(|after| rule.name > *after))
-        .take(limit + 1)
-        .map(|rule| {
-            Ok(ListedRule {
-                name: rule.name.clone(),
-                bus: rule.bus.clone(),
-                revision: rule.revision,
-                document: buses::document(rule.document.text())?,
-            })
+    let rules = api.rules.rules(&place.bus);
+    let rules = rules.ok_or_else(|| Problem::no_bus(&place.bus))?;
+    let (page, next) = page.cut(rules.iter(), |rule| rule.name.clone())?;
+    let listed = page.into_iter().map(|rule| {
+        Ok(ListedRule {
+            name: rule.name.clone(),
+            bus: rule.bus.clone(),
+            revision: rule.revision,
+            document: buses::document(rule.document.text())?,
         })
-        .collect::<Result<_, Problem>>()?;
-    let more = rules.len() > limit;
-    rules.truncate(limit);
-    let next = rules.last().filter(|_| more).map(|rule| rule.name.clone());
+    });
+    let rules = listed.collect::<Result<_, Problem>>()?;
     Ok(Json(RuleList { rules, next }))
 }
 
@@ -172,7 +159,8 @@ async fn switch(
     Ok(revision::document(StatusCode::OK, rule.revision, text))
 }
 
-fn find(api: &Api, place: &Place) -> Result<Arc<crate::rule::Rule>, Problem> {
+/// The rule that the path names.
+pub(super) fn find(api: &Api, place: &Place) -> Result<Arc<Rule>, Problem> {
     let (bus, name) = place.rule();
     api.rules.bus(bus).ok_or_else(|| Problem::no_bus(bus))?;
     let rule = api.rules.rule(bus, name);

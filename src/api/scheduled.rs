@@ -9,7 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::events::{self, ShownEvent};
-use super::extract::{self, Filter, Page, Place};
+use super::extract::{Filter, Place};
+use super::page::{Cursor, Page};
 use super::{Api, Problem};
 use crate::clock::Timestamp;
 use crate::event::Event;
@@ -46,10 +47,9 @@ pub(super) async fn list(
     Filter(page): Filter<Page>,
 ) -> Result<Json<ScheduledList>, Problem> {
     let limit = page.limit()?;
-    let mut after = match &page.after {
-        Some(text) => Some(extract::cursor(text, parse_cursor(text))?),
-        None => None,
-    };
+    let mut after = page
+        .after::<Due>()?
+        .map(|Due(due, sequence)| (due, sequence));
     events::known_bus(&api, &place.bus)?;
     let (mut scheduled, mut looked_at) = (Vec::new(), 0);
     let mut next = None;
@@ -63,7 +63,7 @@ pub(super) async fn list(
         }
         for (due, sequence) in waiting {
             if scheduled.len() == limit || looked_at == limits::SCHEDULED_PER_PAGE {
-                next = after.map(cursor);
+                next = after.map(|(due, sequence)| Due(due, sequence).write());
                 break 'pages;
             }
             looked_at += 1;
@@ -88,14 +88,17 @@ pub(super) async fn cancel(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn cursor((due, sequence): (Timestamp, Sequence)) -> String {
-    format!("{}-{sequence}", due.as_millis())
-}
+/// An event's place in the row of those that wait.
+struct Due(Timestamp, Sequence);
 
-fn parse_cursor(text: &str) -> Option<(Timestamp, Sequence)> {
-    let (due, sequence) = text.split_once('-')?;
-    Some((
-        Timestamp::from_millis(due.parse().ok()?),
-        sequence.parse().ok()?,
-    ))
+impl Cursor for Due {
+    fn write(&self) -> String {
+        format!("{}-{}", self.0.as_millis(), self.1)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (due, sequence) = text.split_once('-')?;
+        let due = Timestamp::from_millis(due.parse().ok()?);
+        Some(Self(due, sequence.parse().ok()?))
+    }
 }

@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{self, Filter};
 use super::openapi::{Moment, Name};
+use super::page::Page;
 use super::revision::{self, Verdict};
 use super::{Api, Problem};
 use crate::limits;
@@ -64,8 +65,7 @@ struct ShownVersion {
 pub(super) struct List {
     secrets: Vec<Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Name>)]
-    next: Option<SecretName>,
+    next: Option<String>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -104,22 +104,15 @@ fn name(text: &str) -> Result<SecretName, Problem> {
 /// `GET /v1/secrets`
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    Filter(page): Filter<extract::Page>,
+    Filter(page): Filter<Page>,
 ) -> Result<Json<List>, Problem> {
-    let limit = page.limit()?;
-    let after = page.after.as_deref();
-    let all = api.secrets.all();
-    let mut left = all
-        .iter()
-        .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after));
-    let secrets: Vec<Shown> = left
-        .by_ref()
-        .take(limit)
-        .map(|(name, secret)| shown(&api, name, secret))
-        .collect();
-    let next = secrets.last().map(|last| last.name.clone());
-    let next = next.filter(|_| left.next().is_some());
-    Ok(Json(List { secrets, next }))
+    let (secrets, next) = page.cut(api.secrets.all(), |(name, _)| name.clone())?;
+    let secrets = secrets.iter();
+    let secrets = secrets.map(|(name, secret)| shown(&api, name, secret));
+    Ok(Json(List {
+        secrets: secrets.collect(),
+        next,
+    }))
 }
 
 /// `GET /v1/secrets/{secret}`

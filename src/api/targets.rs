@@ -7,9 +7,10 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::extract::Place;
+use super::extract::{Filter, Place};
 use super::openapi::{Moment, Name};
-use super::{Api, Problem};
+use super::page::Page;
+use super::{Api, Problem, rules};
 use crate::delivery::{BreakerState, LaneStatus, OperateError};
 use crate::limits;
 use crate::log::{BusName, RuleName, TargetId, TargetName};
@@ -57,6 +58,30 @@ pub(super) struct Health {
     dead_lettered: u64,
     last_status: Option<u16>,
     last_error: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TargetList {
+    targets: Vec<Health>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// `GET /v1/buses/{bus}/rules/{rule}/targets`: by name. One that was put just now may not stand yet.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    Filter(page): Filter<Page>,
+) -> Result<Json<TargetList>, Problem> {
+    let rule = rules::find(&api, &place)?;
+    let mut targets = rule.targets.clone();
+    targets.sort_by(|one, other| one.id.cmp(&other.id));
+    let (targets, next) = page.cut(targets, |target| target.id.clone())?;
+    let standing = targets
+        .iter()
+        .filter_map(|target| api.delivery.status(target.key));
+    let targets = standing.map(Health::from).collect();
+    Ok(Json(TargetList { targets, next }))
 }
 
 /// `GET /v1/buses/{bus}/rules/{rule}/targets/{target}`
@@ -163,11 +188,7 @@ fn refused(place: &Place, error: OperateError) -> Problem {
 /// The live target that the path names.
 pub(super) fn key(api: &Api, place: &Place) -> Result<TargetId, Problem> {
     let (bus, name) = place.rule();
-    api.rules.bus(bus).ok_or_else(|| Problem::no_bus(bus))?;
-    let rule = api
-        .rules
-        .rule(bus, name)
-        .ok_or_else(|| Problem::no_rule(bus, name))?;
+    let rule = rules::find(api, place)?;
     rule.target(place.target())
         .map(|target| target.key)
         .ok_or_else(|| Problem::no_target(bus, name, place.target()))

@@ -132,6 +132,7 @@ manage          PUT     /v1/buses/{bus}/rules/{rule}
 manage          DELETE  /v1/buses/{bus}/rules/{rule}
 manage          POST    /v1/buses/{bus}/rules/{rule}/enable
 manage          POST    /v1/buses/{bus}/rules/{rule}/disable
+read            GET     /v1/buses/{bus}/rules/{rule}/targets
 read            GET     /v1/buses/{bus}/rules/{rule}/targets/{target}
 manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/pause
 manage          POST    /v1/buses/{bus}/rules/{rule}/targets/{target}/resume

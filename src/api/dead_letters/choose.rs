@@ -7,8 +7,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::show::parse_id;
 use super::{Key, StatusText, belongs};
-use crate::api::extract::{self, Place};
+use crate::api::extract::Place;
 use crate::api::openapi::{DeadLetterId, Name, Reason};
+use crate::api::page::Page;
 use crate::api::{Api, Problem, events};
 use crate::delivery::dead_letter::{Choice, StatusWanted};
 use crate::limits;
@@ -25,7 +26,7 @@ pub(in crate::api) struct Conditions {
     #[schema(ignore)]
     limit: Option<usize>,
     /// The `next` of the page before.
-    #[param(value_type = Option<DeadLetterId>, example = "17-120044")]
+    #[param(example = "17-120044")]
     #[schema(ignore)]
     after: Option<String>,
     /// Only of this rule.
@@ -97,14 +98,10 @@ pub(super) enum Chosen {
 }
 
 impl Conditions {
-    pub(super) fn limit(&self) -> Result<usize, Problem> {
-        extract::limit(self.limit)
-    }
-
-    pub(super) fn after(&self) -> Result<Option<Key>, Problem> {
-        match &self.after {
-            Some(text) => Ok(Some(extract::cursor(text, parse_id(text))?)),
-            None => Ok(None),
+    pub(super) fn page(&self) -> Page {
+        Page {
+            limit: self.limit,
+            after: self.after.clone(),
         }
     }
 

@@ -10,8 +10,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::check_place;
-use crate::api::extract::Place;
+use crate::api::extract::{Filter, Place};
 use crate::api::openapi::Moment;
+use crate::api::page::Page;
 use crate::api::{Api, Problem};
 use crate::delivery::dead_letter::{Job, JobState};
 
@@ -39,6 +40,8 @@ pub(in crate::api) struct ShownJob {
 #[schema(as = RedriveList)]
 pub(in crate::api) struct JobList {
     redrives: Vec<ShownJob>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 impl From<&Job> for ShownJob {
@@ -80,11 +83,12 @@ pub(super) fn accepted(job: &Job) -> Response {
 pub(in crate::api) async fn jobs(
     State(api): State<Arc<Api>>,
     place: Place,
+    Filter(page): Filter<Page>,
 ) -> Result<Json<JobList>, Problem> {
     check_place(&api, &place)?;
-    let jobs = api.delivery.redrives(&place.bus);
+    let (jobs, next) = page.cut(api.delivery.redrives(&place.bus), |job| job.id)?;
     let redrives = jobs.iter().map(|job| ShownJob::from(&**job)).collect();
-    Ok(Json(JobList { redrives }))
+    Ok(Json(JobList { redrives, next }))
 }
 
 /// `GET …/dead-letters/redrives/{id}`

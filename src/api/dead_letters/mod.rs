@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use self::choose::Chosen;
 use super::extract::{self, Filter, Place};
+use super::page::Cursor;
 use super::{Api, Problem, events};
 use crate::delivery::dead_letter::{self, Walk, Which, Work};
 use crate::limits;
@@ -45,8 +46,8 @@ pub(super) async fn list(
     place: Place,
     Filter(query): Filter<Conditions>,
 ) -> Result<Json<LetterList>, Problem> {
-    let limit = query.limit()?;
-    let after = query.after()?;
+    let page = query.page();
+    let (limit, after) = (page.limit()?, page.after()?);
     let choice = query.of_query(&place)?;
     check_place(&api, &place)?;
     let mut walk = Walk::new(api.log.clone(), choice, after);
@@ -65,7 +66,7 @@ pub(super) async fn list(
             break;
         }
     }
-    let next = next.map(show::id);
+    let next = next.as_ref().map(Cursor::write);
     let dead_letters = letters.into_iter().map(ShownLetter::from).collect();
     Ok(Json(LetterList { dead_letters, next }))
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::{Key, key};
 use crate::api::Api;
 use crate::api::openapi::{CloudEvent, DeadLetterId, Moment, Name, Reason};
+use crate::api::page::Cursor;
 use crate::delivery::dead_letter::{Group, Groups};
 use crate::log::{BusName, DeadLetter, RuleName, Sequence, TargetId, TargetName};
 use crate::rule::Target;
@@ -44,7 +45,6 @@ pub(in crate::api) struct ShownLetter {
 pub(in crate::api) struct LetterList {
     pub(super) dead_letters: Vec<ShownLetter>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<DeadLetterId>)]
     pub(super) next: Option<String>,
 }
 
@@ -184,6 +184,17 @@ pub(super) fn id((target, sequence): Key) -> String {
 pub(super) fn parse_id(text: &str) -> Option<Key> {
     let (target, sequence) = text.split_once('-')?;
     Some((TargetId(target.parse().ok()?), sequence.parse().ok()?))
+}
+
+/// A dead letter's place is its id.
+impl Cursor for Key {
+    fn write(&self) -> String {
+        id(*self)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        parse_id(text)
+    }
 }
 
 #[cfg(test)]

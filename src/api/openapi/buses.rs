@@ -6,7 +6,7 @@ use super::operation::Operation;
 use super::{Bus, rules};
 use crate::api::apply::{Report, Wanted};
 use crate::api::buses::BusList;
-use crate::api::extract::Page;
+use crate::api::page::Page;
 
 const BUS: &str = "/v1/buses/{bus}";
 

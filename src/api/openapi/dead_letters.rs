@@ -7,6 +7,7 @@ use super::{events, named};
 use crate::api::dead_letters::{
     Conditions, JobList, LetterList, Purged, Redriven, Request, ShownGroups, ShownJob, ShownLetter,
 };
+use crate::api::page::Page;
 
 pub(super) fn operations() -> Vec<Operation> {
     let mut operations = of("/v1/buses/{bus}", &BUS);
@@ -113,7 +114,8 @@ fn of(place: &str, ids: &Ids) -> Vec<Operation> {
             .answers::<PurgeAnswer>(200, "How many were; or would be, by group.", json!({"purged": 1})),
         Operation::get(&at("/redrives"), jobs, "Lists redrives of the bus")
             .says("Those that run, and the last that ended.")
-            .answers::<JobList>(200, "The redrives.", json!({"redrives": [running()]}))
+            .query::<Page>()
+            .answers::<JobList>(200, "A page of redrives, the oldest first.", json!({"redrives": [running()]}))
             .refuses(&[503]),
         Operation::get(&at("/redrives/{id}"), job, "Shows a redrive")
             .answers::<ShownJob>(200, "The redrive.", running())

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::named;
 use super::operation::Operation;
 use crate::api::events::{Browse, EventList, ShownEvent};
-use crate::api::extract::Page;
+use crate::api::page::Page;
 use crate::api::scheduled::ScheduledList;
 use crate::api::tail;
 use crate::api::trace::{self, ShownTrace};

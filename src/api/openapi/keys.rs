@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::operation::Operation;
-use crate::api::extract::Page;
 use crate::api::keys::{Create, List, Shown};
+use crate::api::page::Page;
 
 const KEY: &str = "/v1/keys/{key}";
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Rule;
 use super::operation::Operation;
-use crate::api::extract::Page;
+use crate::api::page::Page;
 use crate::api::rules::RuleList;
 
 const RULE: &str = "/v1/buses/{bus}/rules/{rule}";

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::operation::Operation;
-use crate::api::extract::Page;
+use crate::api::page::Page;
 use crate::api::secrets::{Deletion, List, Put, Shown};
 
 const SECRET: &str = "/v1/secrets/{secret}";

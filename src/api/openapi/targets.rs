@@ -3,12 +3,24 @@
 use serde_json::{Value, json};
 
 use super::operation::Operation;
-use crate::api::targets::{Health, Tested};
+use crate::api::page::Page;
+use crate::api::targets::{Health, TargetList, Tested};
 
 const TARGET: &str = "/v1/buses/{bus}/rules/{rule}/targets/{target}";
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
+        Operation::get(
+            "/v1/buses/{bus}/rules/{rule}/targets",
+            "listTargets",
+            "Lists the targets of a rule, and how they are doing",
+        )
+        .query::<Page>()
+        .answers::<TargetList>(
+            200,
+            "A page of targets, by name.",
+            json!({"targets": [health()]}),
+        ),
         Operation::get(TARGET, "getTarget", "Shows how a target is doing").answers::<Health>(
             200,
             "How it stands.",

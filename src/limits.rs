@@ -543,6 +543,9 @@ pub const API_KEY_SHOWN_AFTER_END: Duration = Duration::from_secs(30 * 24 * 60 *
 /// Shortest root key: 32 hex digits have 128 bits.
 pub const ROOT_KEY_CHARS_MIN: usize = 32;
 
+/// Largest window of a zstd body, as a power of two: 8 MiB, which RFC 9659 bids senders keep to.
+pub const ZSTD_WINDOW_LOG: u32 = 23;
+
 /// Longest `X-Request-Id` of a caller's that is taken: it stands in each of the request's log lines.
 pub const REQUEST_ID_BYTES: usize = 128;
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::extract::Sent;
 use super::openapi::{Bus, Name, Rule};
 use super::{Api, Problem, access, audit, buses, extract, rules};
 use crate::access::{Caller, Scope};
@@ -77,7 +77,7 @@ pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Extension(remark): Extension<audit::Remark>,
-    body: Body,
+    body: Sent,
 ) -> Result<Json<Report>, Problem> {
     let wanted: Wanted = extract::json(&api, body, limits::BODY_BYTES).await?;
     wanted.check(&caller)?;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 
 use super::events::{self, moment};
-use super::extract::{self, Filter, Place};
+use super::extract::{self, Filter, Place, Sent};
 use super::openapi::{Moment, Name};
 use super::tail::event_stream;
 use super::transforms::Previewed;
@@ -118,7 +118,7 @@ pub(super) async fn backtest(
     State(api): State<Arc<Api>>,
     place: Place,
     Filter(wanted): Filter<Wanted>,
-    body: Body,
+    body: Sent,
 ) -> Result<Response, Problem> {
     events::known_bus(&api, &place.bus)?;
     let since = moment("since", wanted.since)?;

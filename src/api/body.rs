@@ -8,6 +8,7 @@ use axum::body::HttpBody;
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
+use super::packing::Packing;
 use crate::limits;
 
 /// Why a body was not taken.
@@ -16,6 +17,12 @@ pub(super) enum BodyError {
     TooLarge {
         limit: usize,
     },
+    /// Compressed, and more than that when it is not.
+    UnpacksTooLarge {
+        limit: usize,
+    },
+    /// Not compressed as it says, or damaged.
+    NotUnpacked(String),
     /// Silent for too long, or dripping.
     Slow,
     /// All bodies together hold as much as they may.
@@ -73,6 +80,29 @@ impl Bodies {
     /// Bytes that all of them hold now.
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes.load(Ordering::Relaxed) as u64
+    }
+
+    /// Reads a body of at most `limit` bytes, also when it is unpacked.
+    pub(super) async fn read_packed<B>(
+        &self,
+        packing: Option<Packing>,
+        body: B,
+        limit: usize,
+    ) -> Result<Whole<'_>, BodyError>
+    where
+        B: HttpBody<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let whole = self.read(body, limit).await?;
+        let Some(packing) = packing else {
+            return Ok(whole);
+        };
+        let mut held = Held {
+            bodies: self,
+            bytes: 0,
+        };
+        let bytes = packing.unpack(&whole.bytes, limit, |count| held.add(count))?;
+        Ok(Whole { bytes, _held: held })
     }
 
     /// Reads a body of at most `limit` bytes. One whose declared length is larger is refused

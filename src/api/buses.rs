@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -11,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::extract::{self, Filter, Place};
+use super::extract::{self, Filter, Place, Sent};
 use super::openapi::{Bus, Name};
 use super::page::Page;
 use super::{Api, Problem, revision};
@@ -76,7 +75,7 @@ pub(super) async fn put(
     State(api): State<Arc<Api>>,
     place: Place,
     headers: HeaderMap,
-    body: Body,
+    body: Sent,
 ) -> Result<Response, Problem> {
     let current = api.rules.bus(&place.bus).map(|bus| bus.revision);
     let expected = revision::expected_before_body(&headers, current)?;

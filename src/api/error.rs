@@ -20,6 +20,7 @@ use crate::secret::{SecretName, SecretsError};
 
 use super::body::BodyError;
 use super::events::NotShown;
+use super::packing::{self, NotTaken};
 use super::revision;
 
 /// How a key is shown (RFC 6750, section 3).
@@ -50,6 +51,9 @@ struct Document {
     /// What is to be shown next time (RFC 9110, section 11.6.1).
     #[serde(skip)]
     challenge: Option<String>,
+    /// Whether the content coding is at fault: the answer says which are taken.
+    #[serde(skip)]
+    is_of_coding: bool,
 }
 
 /// One refused place of a request's JSON.
@@ -80,6 +84,7 @@ impl Problem {
             retry_after_seconds: None,
             closes: false,
             challenge: None,
+            is_of_coding: false,
         }))
     }
 
@@ -361,6 +366,10 @@ impl IntoResponse for Problem {
         if self.0.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        if self.0.is_of_coding {
+            let taken = HeaderValue::from_static(packing::TAKEN);
+            headers.insert(header::ACCEPT_ENCODING, taken);
+        }
         let challenge = self.0.challenge.as_deref().map(HeaderValue::from_str);
         if let Some(Ok(challenge)) = challenge {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -437,6 +446,12 @@ impl From<BodyError> for Problem {
                 "The body is larger than the {limit} bytes that are taken here; send less at a time."
             ))
             .closing(),
+            BodyError::UnpacksTooLarge { limit } => Self::too_large(format!(
+                "The body unpacks to more than the {limit} bytes that are taken here; send less at a time."
+            )),
+            BodyError::NotUnpacked(cause) => Self::malformed(format!(
+                "The body does not unpack as its `Content-Encoding` says: {cause}."
+            )),
             BodyError::Slow => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "slow",
@@ -453,6 +468,15 @@ impl From<BodyError> for Problem {
                 Self::malformed(format!("The body broke off: {cause}.")).closing()
             }
         }
+    }
+}
+
+/// With the codings that are taken (RFC 9110, section 15.5.16).
+impl From<NotTaken> for Problem {
+    fn from(error: NotTaken) -> Self {
+        let mut problem = Self::media_type(sentence(&error));
+        problem.0.is_of_coding = true;
+        problem
     }
 }
 

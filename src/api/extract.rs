@@ -1,11 +1,12 @@
 //! Path, query and JSON bodies as typed values; what does not fit is a problem, not axum's text.
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::packing::Packing;
 use super::{Api, Problem};
 use crate::log::{BusName, RuleName, TargetName};
 
@@ -83,15 +84,32 @@ fn reason(text: &str) -> &str {
     rest.unwrap_or(text)
 }
 
-async fn text(api: &Api, body: Body, limit: usize) -> Result<String, Problem> {
-    let whole = api.bodies.read(body, limit).await?;
+/// A body that is not read yet, and how it is packed.
+pub(super) struct Sent {
+    packing: Option<Packing>,
+    body: Body,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Problem;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        Ok(Self {
+            packing: Packing::of(request.headers())?,
+            body: request.into_body(),
+        })
+    }
+}
+
+async fn text(api: &Api, sent: Sent, limit: usize) -> Result<String, Problem> {
+    let whole = api.bodies.read_packed(sent.packing, sent.body, limit);
+    let whole = whole.await?;
     String::from_utf8(whole.bytes.into())
         .map_err(|error| Problem::malformed(format!("The body is not UTF-8: {error}.")))
 }
 
 /// Reads a body that is a document kept as it was sent; its JSON is checked, its fields are not.
-pub(super) async fn json_text(api: &Api, body: Body, limit: usize) -> Result<String, Problem> {
-    let text = text(api, body, limit).await?;
+pub(super) async fn json_text(api: &Api, sent: Sent, limit: usize) -> Result<String, Problem> {
+    let text = text(api, sent, limit).await?;
     let checked = serde_json::from_str::<serde::de::IgnoredAny>(&text);
     checked.map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))?;
     Ok(text)
@@ -100,19 +118,19 @@ pub(super) async fn json_text(api: &Api, body: Body, limit: usize) -> Result<Str
 /// Reads a body that is a JSON document of ours.
 pub(super) async fn json<T: DeserializeOwned>(
     api: &Api,
-    body: Body,
+    sent: Sent,
     limit: usize,
 ) -> Result<T, Problem> {
-    parsed(&text(api, body, limit).await?)
+    parsed(&text(api, sent, limit).await?)
 }
 
 /// The same, where an empty body says nothing in particular.
 pub(super) async fn json_or_default<T: DeserializeOwned + Default>(
     api: &Api,
-    body: Body,
+    sent: Sent,
     limit: usize,
 ) -> Result<T, Problem> {
-    let text = text(api, body, limit).await?;
+    let text = text(api, sent, limit).await?;
     match text.trim().is_empty() {
         true => Ok(T::default()),
         false => parsed(&text),

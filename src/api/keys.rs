@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{self, Filter};
+use super::extract::{self, Filter, Sent};
 use super::openapi::{Duration, KeyPrefix, Moment};
 use super::page::Page;
 use super::{Api, Problem};
@@ -97,7 +96,7 @@ pub(super) async fn one(
 }
 
 /// `POST /v1/keys`
-pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn create(State(api): State<Arc<Api>>, body: Sent) -> Result<Response, Problem> {
     let create: Create = extract::json(&api, body, limits::API_KEY_REQUEST_BYTES).await?;
     let new = checked(create)?;
     let access = api.access.clone();

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, Problem, extract};
+use super::extract::{self, Sent};
+use super::{Api, Problem};
 use crate::limits;
 
 /// What is logged.
@@ -36,7 +36,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Json<Shown> {
 }
 
 /// `PUT /v1/log-level`: until the bus stops.
-pub(super) async fn set(State(api): State<Arc<Api>>, body: Body) -> Result<Json<Shown>, Problem> {
+pub(super) async fn set(State(api): State<Arc<Api>>, body: Sent) -> Result<Json<Shown>, Problem> {
     let wanted: Wanted = extract::json(&api, body, limits::LOG_LEVEL_BYTES).await?;
     api.log_level.set(&wanted.level).map_err(|wrong| {
         let place = ("/level".to_owned(), wrong.clone());

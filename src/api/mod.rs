@@ -18,6 +18,7 @@ mod keys;
 mod log_level;
 mod metrics;
 mod openapi;
+mod packing;
 mod page;
 mod patterns;
 mod publish;

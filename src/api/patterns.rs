@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::extract::Sent;
 use super::{Api, Problem, extract};
 use crate::limits;
 use crate::pattern::{Document, EventPattern, FieldExplanation};
@@ -34,7 +34,7 @@ pub(super) struct Verdict {
 /// `POST /v1/patterns/test`
 pub(super) async fn test(
     State(api): State<Arc<Api>>,
-    body: Body,
+    body: Sent,
 ) -> Result<Json<Verdict>, Problem> {
     let question: Question = extract::json(&api, body, limits::BODY_BYTES).await?;
     let pattern = EventPattern::parse(question.pattern.get())?;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::extract::Place;
+use super::packing::Packing;
 use super::{Api, Problem, access, events, scheduled};
 use crate::access::{Caller, Scope};
 use crate::event::{self, Event};
@@ -123,8 +124,17 @@ where
     B::Error: std::fmt::Display,
 {
     let window = api.rules.window(bus).ok_or_else(|| Problem::no_bus(bus))?;
-    let body = api.bodies.read(body, limits::BODY_BYTES).await?;
-    let events = event::decode(headers, body.bytes.clone())?.events;
+    let packing = Packing::of(headers)?;
+    let body = api.bodies.read_packed(packing, body, limits::BODY_BYTES);
+    let body = body.await?;
+    let events = match packing {
+        None => event::decode(headers, body.bytes.clone())?.events,
+        Some(_) => {
+            let mut unpacked = headers.clone();
+            unpacked.remove(header::CONTENT_ENCODING);
+            event::decode(&unpacked, body.bytes.clone())?.events
+        }
+    };
     caller.brought(events.len());
     check_types(&events)?;
     if let Some(event) = events.iter().find(|event| !caller.may_publish(event, bus)) {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::extract::{self, Place};
+use super::extract::{self, Place, Sent};
 use super::openapi::{CloudEvent, Duration, Moment};
 use super::{Api, Problem, targets};
 use crate::access::not_null;
@@ -135,7 +135,7 @@ const NOT_LEASED: &str = "The token names no lease, or one that has ended: the d
 pub(super) async fn pull(
     State(api): State<Arc<Api>>,
     place: Place,
-    body: Body,
+    body: Sent,
 ) -> Result<Response, Problem> {
     let key = targets::key(&api, &place)?;
     let request: PullRequest =
@@ -154,7 +154,7 @@ pub(super) async fn pull(
 pub(super) async fn ack(
     State(api): State<Arc<Api>>,
     place: Place,
-    body: Body,
+    body: Sent,
 ) -> Result<Json<Results>, Problem> {
     let request: Acknowledge = extract::json(&api, body, limits::PULL_REQUEST_BYTES).await?;
     hear(&api, &place, request.tokens, Word::Acknowledge).await
@@ -164,7 +164,7 @@ pub(super) async fn ack(
 pub(super) async fn nack(
     State(api): State<Arc<Api>>,
     place: Place,
-    body: Body,
+    body: Sent,
 ) -> Result<Json<Results>, Problem> {
     let request: Nack = extract::json(&api, body, limits::PULL_REQUEST_BYTES).await?;
     let bounds = (Time::ZERO, limits::PULL_DELAY_MAX);
@@ -180,7 +180,7 @@ pub(super) async fn nack(
 pub(super) async fn extend(
     State(api): State<Arc<Api>>,
     place: Place,
-    body: Body,
+    body: Sent,
 ) -> Result<Json<Results>, Problem> {
     let request: Extend = extract::json(&api, body, limits::PULL_REQUEST_BYTES).await?;
     let lease = time("/lease", request.lease.as_deref(), LEASES)?;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -11,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::extract::{self, Filter, Place};
+use super::extract::{self, Filter, Place, Sent};
 use super::openapi::{Name, Rule as ShownRule};
 use super::page::Page;
 use super::{Api, Problem, buses, revision};
@@ -76,7 +75,7 @@ pub(super) async fn put(
     Extension(caller): Extension<Caller>,
     place: Place,
     headers: HeaderMap,
-    body: Body,
+    body: Sent,
 ) -> Result<Response, Problem> {
     let (bus, rule) = place.rule();
     api.rules.bus(bus).ok_or_else(|| Problem::no_bus(bus))?;

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{self, Filter};
+use super::extract::{self, Filter, Sent};
 use super::openapi::{Moment, Name};
 use super::page::Page;
 use super::revision::{self, Verdict};
@@ -171,7 +170,7 @@ pub(super) async fn put(
     State(api): State<Arc<Api>>,
     Path(text): Path<String>,
     headers: HeaderMap,
-    body: Body,
+    body: Sent,
 ) -> Result<(StatusCode, Json<Shown>), Problem> {
     let name = name(&text)?;
     let (expected, etag) = expected(&api, &headers, &name)?;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::extract::Sent;
 use super::openapi::{CloudEvent, Name, Target, Transform};
 use super::{Api, Problem, extract};
 use crate::clock::Timestamp;
@@ -49,7 +49,7 @@ pub(super) struct NotSent {
 /// `POST /v1/transforms/preview`
 pub(super) async fn preview(
     State(api): State<Arc<Api>>,
-    body: Body,
+    body: Sent,
 ) -> Result<Json<Previewed>, Problem> {
     let question: Question = extract::json(&api, body, limits::BODY_BYTES).await?;
     let document = question.target()?;

@@ -8,7 +8,7 @@ use super::connect::BusArgs;
 use super::exit::{Exit, Failure};
 use super::input;
 use super::output::{self, Format, OutputArgs, line};
-use crate::client::{Accepted, Client};
+use crate::client::{Accepted, Client, Compression};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,7 +16,7 @@ Examples:
   eventyard send --type invoice.ready --data @invoice.pdf --datacontenttype application/pdf
   eventyard send --type order.created -a partitionkey=42 --subject order/7 --data @-  < order.json
   eventyard send event.json                    a whole CloudEvent, or an array of them
-  eventyard send --type load.test --count 1000
+  eventyard send --type load.test --count 1000 --compress zstd
 
 An event's id is made up unless --id names it; sending one id and source twice is a duplicate.";
 
@@ -32,10 +32,28 @@ pub(crate) struct Args {
     /// Publish this many, each with an id of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     count: u64,
+    /// Compress requests.
+    #[arg(long, value_name = "CODING")]
+    compress: Option<Coding>,
     #[command(flatten)]
     bus: BusArgs,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Coding {
+    Gzip,
+    Zstd,
+}
+
+impl From<Coding> for Compression {
+    fn from(coding: Coding) -> Self {
+        match coding {
+            Coding::Gzip => Compression::Gzip,
+            Coding::Zstd => Compression::Zstd,
+        }
+    }
 }
 
 /// Events of one request when many are sent: each request is one group in the journal.
@@ -43,6 +61,10 @@ const CHUNK: u64 = 100;
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let client = args.bus.client()?;
+    let client = match args.compress {
+        None => client,
+        Some(coding) => client.compressing(coding.into()),
+    };
     let bus = &args.bus.bus;
     if let Some(path) = &args.file {
         let accepted = client.publish_json(bus, input::read(path)?).await?;

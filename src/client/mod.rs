@@ -16,6 +16,7 @@
 
 mod backtest;
 mod builder;
+mod compression;
 mod error;
 mod messages;
 mod reason;
@@ -32,6 +33,7 @@ use crate::event::Event;
 
 pub use backtest::{BacktestMessage, BacktestOptions, BacktestProgress, RunningBacktest};
 pub use builder::ClientBuilder;
+pub use compression::Compression;
 pub use error::{ClientError, Problem, ProblemPlace};
 pub use request::{Client, Export};
 pub use tail::{Tail, TailMessage, TailOptions};
@@ -92,7 +94,7 @@ impl Client {
     }
 
     /// Publishes CloudEvents that are JSON text already: an object is one event (structured mode),
-    /// an array is a batch. The bytes go out as they are.
+    /// an array is a batch. The bytes go out as they are, or compressed.
     pub async fn publish_json(
         &self,
         bus: &str,
@@ -106,8 +108,13 @@ impl Client {
         };
         let request = self
             .post(&["buses", bus, "events"])?
-            .header("content-type", content_type)
-            .body(json);
+            .header("content-type", content_type);
+        let request = match self.compression {
+            None => request.body(json),
+            Some(compression) => request
+                .header("content-encoding", compression.coding())
+                .body(compression.compress(&json)?),
+        };
         let body: AcceptedBody = self.send(request).await?;
         Ok(body.accepted)
     }

@@ -32,6 +32,7 @@ mod metrics;
 mod openapi;
 mod ordering;
 mod pace;
+mod packed;
 mod paging;
 mod patterns;
 mod preconditions;

@@ -8,7 +8,6 @@ mod show;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::choose::Chosen;
-use super::extract::{self, Filter, Place};
+use super::extract::{self, Filter, Place, Sent};
 use super::page::Cursor;
 use super::{Api, Problem, events};
 use crate::delivery::dead_letter::{self, Walk, Which, Work};
@@ -109,7 +108,7 @@ pub(super) async fn delete(
 pub(super) async fn redrive(
     State(api): State<Arc<Api>>,
     place: Place,
-    body: Body,
+    body: Sent,
 ) -> Result<Response, Problem> {
     let request: Request = extract::json(&api, body, limits::DEAD_LETTER_REQUEST_BYTES).await?;
     check_place(&api, &place)?;
@@ -143,7 +142,7 @@ pub(super) async fn redrive(
 pub(super) async fn purge(
     State(api): State<Arc<Api>>,
     place: Place,
-    body: Body,
+    body: Sent,
 ) -> Result<Response, Problem> {
     let request: Request = extract::json(&api, body, limits::DEAD_LETTER_REQUEST_BYTES).await?;
     request.refuse_for_purge()?;

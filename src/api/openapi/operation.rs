@@ -170,7 +170,7 @@ impl Operation {
         body.required = true;
         body.content
             .insert(media_type.to_owned(), content(&schema, examples));
-        self.problems.extend([400, 408, 413, 503]);
+        self.problems.extend([400, 408, 413, 415, 503]);
         self
     }
 

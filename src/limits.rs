@@ -546,6 +546,26 @@ pub const ROOT_KEY_CHARS_MIN: usize = 32;
 /// Largest window of a zstd body, as a power of two: 8 MiB, which RFC 9659 bids senders keep to.
 pub const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// Bytes of memory for what requests with idempotency keys were answered, the oldest forgotten first:
+/// 150,000 requests with one event, or two million events in batches of a thousand.
+pub const IDEMPOTENCY_BYTES: usize = 32 * 1024 * 1024;
+
+/// How long the answer to a publish is remembered: as long as the longest deduplication window.
+pub const IDEMPOTENCY_KEPT: Duration = DEDUP_WINDOW;
+
+/// Longest idempotency key, in characters: as common APIs take.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// How long the answer to a request that created something is kept, to be given again: long enough for
+/// a connection that broke. It may hold the text of a new API key.
+pub const KEPT_ANSWERS_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// Bytes of all such answers; of more the oldest go.
+pub const KEPT_ANSWERS_BYTES: usize = 8 * 1024 * 1024;
+
+/// Largest one of them: the grants of an API key come back in its answer.
+pub const KEPT_ANSWER_BYTES: usize = 1024 * 1024;
+
 /// Longest `X-Request-Id` of a caller's that is taken: it stands in each of the request's log lines.
 pub const REQUEST_ID_BYTES: usize = 128;
 

@@ -255,6 +255,28 @@ impl Problem {
         )
     }
 
+    /// 409: a request with the same idempotency key has no answer yet.
+    pub(super) fn under_way() -> Self {
+        let mut problem = Self::new(
+            StatusCode::CONFLICT,
+            "under-way",
+            "The same request is under way",
+            "A request with this `Idempotency-Key` has no answer yet; send it again shortly, and it is answered as that one.",
+        );
+        problem.0.retry_after_seconds = Some(limits::RETRY_AFTER_SECONDS);
+        problem
+    }
+
+    /// 422: an idempotency key came before, with something else.
+    pub(super) fn key_reused() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "key-reused",
+            "The idempotency key is another request's",
+            "A request with this `Idempotency-Key` came before and asked for something else; nothing was done. Give each request a key of its own, and only its retries the same.",
+        )
+    }
+
     /// 503
     pub(super) fn unavailable(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         let mut problem = Self::new(

@@ -23,10 +23,14 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let routes = routes(Arc::clone(&api));
     let tls = api.tls.clone();
-    server::serve(listener, config, tls, stop, move |request, peer| {
+    let tasks = api.tasks.clone();
+    let served = server::serve(listener, config, tls, stop, move |request, peer| {
         answer(Arc::clone(&api), routes.clone(), request, peer)
-    })
-    .await
+    });
+    served.await?;
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
 }
 
 /// A way through the routes costs about as much as decoding a small event, so publishing, which

@@ -14,6 +14,7 @@ mod exposition;
 mod extract;
 mod front;
 mod health;
+mod idempotency;
 mod keys;
 mod log_level;
 mod metrics;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::audit::Audit;
@@ -106,6 +108,11 @@ pub struct Api {
     tails: Arc<Semaphore>,
     /// Seats of backtests.
     backtests: Arc<Semaphore>,
+    /// Requests with idempotency keys.
+    under_way: idempotency::UnderWay,
+    kept_answers: idempotency::KeptAnswers,
+    /// What goes on when its caller goes away.
+    tasks: TaskTracker,
 }
 
 /// The running parts that an API stands on.
@@ -162,6 +169,9 @@ impl Api {
             draining: CancellationToken::new(),
             tails: Arc::new(Semaphore::new(limits::TAILS)),
             backtests: Arc::new(Semaphore::new(limits::BACKTESTS)),
+            under_way: idempotency::UnderWay::default(),
+            kept_answers: idempotency::KeptAnswers::default(),
+            tasks: TaskTracker::new(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Takes events in: decode, append, answer once they are on disk. The hottest path of the bus.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
@@ -10,12 +11,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::extract::Place;
+use super::idempotency::{self, IdempotencyKey};
 use super::packing::Packing;
 use super::{Api, Problem, access, events, scheduled};
 use crate::access::{Caller, Scope};
 use crate::event::{self, Event};
 use crate::limits;
-use crate::log::{Appended, BusName};
+use crate::log::{Appended, BusName, Once};
 
 /// `POST /v1/buses/{bus}/events`
 pub(super) async fn to_bus(
@@ -89,9 +91,10 @@ where
         Err(problem) => Err(problem),
     };
     match accepted {
-        Ok((bus, (events, appended))) => {
-            api.metrics.published(&bus, &appended, started.elapsed());
-            response(&events, &appended)
+        Ok((bus, accepted)) => {
+            api.metrics
+                .published(&bus, &accepted.counted(), started.elapsed());
+            accepted.response()
         }
         Err(problem) => {
             api.metrics.refused(problem.class());
@@ -112,19 +115,50 @@ async fn admitted(
     Ok((caller, bus))
 }
 
+/// What became of the events of a request.
+struct Accepted {
+    events: Vec<Event>,
+    appended: Vec<Appended>,
+    /// Whether it was so before: the request had come with its idempotency key already.
+    is_replayed: bool,
+}
+
+impl Accepted {
+    /// As it is counted: what came before is a duplicate.
+    fn counted(&self) -> Cow<'_, [Appended]> {
+        if !self.is_replayed {
+            return Cow::Borrowed(&self.appended);
+        }
+        let appended = self.appended.iter().map(|one| Appended {
+            duplicate: true,
+            ..*one
+        });
+        Cow::Owned(appended.collect())
+    }
+
+    fn response(&self) -> Response {
+        let response = response(&self.events, &self.appended);
+        match self.is_replayed {
+            true => idempotency::replayed(response),
+            false => response,
+        }
+    }
+}
+
 async fn accept<B>(
     api: &Api,
     caller: &Caller,
     bus: &BusName,
     headers: &HeaderMap,
     body: B,
-) -> Result<(Vec<Event>, Vec<Appended>), Problem>
+) -> Result<Accepted, Problem>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: std::fmt::Display,
 {
     let window = api.rules.window(bus).ok_or_else(|| Problem::no_bus(bus))?;
     let packing = Packing::of(headers)?;
+    let key = IdempotencyKey::of(headers)?;
     let body = api.bodies.read_packed(packing, body, limits::BODY_BYTES);
     let body = body.await?;
     let events = match packing {
@@ -141,8 +175,32 @@ where
         return Err(Problem::forbidden_event(event.id(), event.kind(), bus));
     }
     scheduled::check_horizon(&events, api.delivery.now())?;
-    let appended = api.log.append(bus, events.clone(), window).await?;
-    Ok((events, appended))
+    let Some(key) = key else {
+        let appended = api.log.append(bus, events.clone(), window).await?;
+        return Ok(Accepted {
+            events,
+            appended,
+            is_replayed: false,
+        });
+    };
+    let once = Once {
+        key: key.known_as(caller, &["publish", bus.as_str()]),
+        request: idempotency::fingerprint(events.iter().map(|event| &**event.stored())),
+    };
+    let _turn = api.under_way.begin(once.key)?;
+    let (appended, is_replayed) = match api.log.answered(once.key).await {
+        Some(before) if before.request != once.request => return Err(Problem::key_reused()),
+        Some(before) => (before.appended, true),
+        None => {
+            let append = api.log.append_once(bus, events.clone(), window, once);
+            (append.await?, false)
+        }
+    };
+    Ok(Accepted {
+        events,
+        appended,
+        is_replayed,
+    })
 }
 
 /// Refuses types that are the bus's own: who gets such an event relies on where it is from.

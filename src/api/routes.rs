@@ -10,6 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::access::{Need, guard};
+use super::idempotency::creating;
 use super::{
     Api, Problem, apply, audit, backtest, backup, buses, dead_letters, events, health, keys,
     log_level, openapi, patterns, publish, pulls, rules, scheduled, secrets, tail, targets, trace,
@@ -23,9 +24,18 @@ struct Route {
     path: String,
     need: Need,
     answer: MethodRouter<Arc<Api>>,
+    /// It makes something new each time, unless an idempotency key says that it is the same.
+    is_creating: bool,
 }
 
 impl Route {
+    fn creating(self) -> Self {
+        Self {
+            is_creating: true,
+            ..self
+        }
+    }
+
     /// Whether its calls change something, and so stand in the audit.
     fn is_written_down(&self) -> bool {
         let manages = matches!(
@@ -104,7 +114,7 @@ fn table() -> Vec<Route> {
             secrets::delete_version,
         ),
         get("/v1/keys", MANAGE_ALL, keys::list),
-        post("/v1/keys", MANAGE_ALL, keys::create),
+        post("/v1/keys", MANAGE_ALL, keys::create).creating(),
         get("/v1/keys/{key}", MANAGE_ALL, keys::one),
         delete("/v1/keys/{key}", MANAGE_ALL, keys::revoke),
         get("/v1/log-level", MANAGE_ALL, log_level::show),
@@ -121,7 +131,7 @@ fn table() -> Vec<Route> {
             get(&letters(""), READ, dead_letters::list),
             get(&letters("/groups"), READ, dead_letters::groups),
             get(&letters("/export"), READ, dead_letters::export),
-            post(&letters("/redrive"), MANAGE, dead_letters::redrive),
+            post(&letters("/redrive"), MANAGE, dead_letters::redrive).creating(),
             get(&letters("/redrives"), READ, dead_letters::jobs),
             get(&letters("/redrives/{id}"), READ, dead_letters::job),
             delete(&letters("/redrives/{id}"), MANAGE, dead_letters::cancel),
@@ -165,6 +175,14 @@ pub fn routes(api: Arc<Api>) -> Router {
                     .route_layer(from_fn_with_state(state, audit::keep))
             }
             false => route.answer,
+        };
+        // Outside of the audit: what is answered again has changed nothing.
+        let answer = match route.is_creating {
+            true => {
+                let layer = from_fn_with_state(Arc::clone(&api), creating);
+                answer.route_layer(layer)
+            }
+            false => answer,
         };
         let answer = match need {
             Need::Nothing | Need::Publish => answer,
@@ -226,6 +244,7 @@ fn route(method: Method, path: &str, need: Need, answer: MethodRouter<Arc<Api>>)
         path: path.to_owned(),
         need,
         answer,
+        is_creating: false,
     }
 }
 

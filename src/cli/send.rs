@@ -3,6 +3,7 @@
 mod compose;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::connect::BusArgs;
 use super::exit::{Exit, Failure};
@@ -32,6 +33,10 @@ pub(crate) struct Args {
     /// Publish this many, each with an id of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     count: u64,
+    /// Try a request so many times more where the bus does not answer or cannot take it just then; it
+    /// is accepted once.
+    #[arg(long, value_name = "TIMES", default_value_t = 0)]
+    retries: u32,
     /// Compress requests.
     #[arg(long, value_name = "CODING")]
     compress: Option<Coding>,
@@ -56,6 +61,9 @@ impl From<Coding> for Compression {
     }
 }
 
+/// Before the second try of a request.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
 /// Events of one request when many are sent: each request is one group in the journal.
 const CHUNK: u64 = 100;
 
@@ -65,6 +73,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         None => client,
         Some(coding) => client.compressing(coding.into()),
     };
+    let client = client.retrying(args.retries, FIRST_WAIT);
     let bus = &args.bus.bus;
     if let Some(path) = &args.file {
         let accepted = client.publish_json(bus, input::read(path)?).await?;

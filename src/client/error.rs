@@ -1,8 +1,12 @@
 //! What can go wrong between a client and a bus, and how it reads to a person.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
+
+/// The kind of problem of a request whose first try has no answer yet.
+const UNDER_WAY: &str = "urn:eventyard:problem:under-way";
 
 /// Why a call to the bus did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,28 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether the same call may succeed a little later: nobody answered, or the bus could not just then.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } => true,
+            ClientError::Problem(problem) => {
+                let is_under_way = problem.kind.as_deref() == Some(UNDER_WAY);
+                matches!(problem.status, 408 | 429 | 502..=504) || is_under_way
+            }
+            _ => false,
+        }
+    }
+
+    /// How long the bus asks to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ClientError::Problem(problem) => problem.retry_after_seconds.map(Duration::from_secs),
+            _ => None,
+        }
+    }
+
     /// The HTTP status of a refusal, if the bus answered at all.
     #[must_use]
     pub fn status(&self) -> Option<u16> {

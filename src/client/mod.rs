@@ -48,6 +48,8 @@ const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
 const TEST_TIMEOUT: Duration = Duration::from_secs(16 * 60);
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 const BULK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Between two tries of a publish.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const BATCH: &str = "application/cloudevents-batch+json; charset=utf-8";
 
 #[derive(Deserialize)]
@@ -106,17 +108,33 @@ impl Client {
             Some(b'[') => BATCH,
             _ => STRUCTURED,
         };
-        let request = self
-            .post(&["buses", bus, "events"])?
-            .header("content-type", content_type);
-        let request = match self.compression {
-            None => request.body(json),
-            Some(compression) => request
-                .header("content-encoding", compression.coding())
-                .body(compression.compress(&json)?),
-        };
-        let body: AcceptedBody = self.send(request).await?;
-        Ok(body.accepted)
+        let body = bytes::Bytes::from(match self.compression {
+            None => json,
+            Some(compression) => compression.compress(&json)?,
+        });
+        let key = format!("\"{:032x}\"", fastrand::u128(..));
+        let mut wait = self.retries.first_wait;
+        for tried in 0.. {
+            let mut request = self
+                .post(&["buses", bus, "events"])?
+                .header("content-type", content_type);
+            if let Some(compression) = self.compression {
+                request = request.header("content-encoding", compression.coding());
+            }
+            if self.retries.most > 0 {
+                request = request.header("idempotency-key", &key);
+            }
+            let sent: Result<AcceptedBody, _> = self.send(request.body(body.clone())).await;
+            match sent {
+                Err(error) if tried < self.retries.most && error.may_pass() => {
+                    let said = error.retry_after();
+                    tokio::time::sleep(said.unwrap_or(wait).min(LONGEST_WAIT)).await;
+                    wait *= 2;
+                }
+                sent => return sent.map(|body| body.accepted),
+            }
+        }
+        unreachable!("the last try is answered")
     }
 
     /// One event by its sequence.

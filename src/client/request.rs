@@ -16,6 +16,15 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     pub(super) compression: Option<Compression>,
+    pub(super) retries: Retries,
+}
+
+/// How often a publish is tried again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Retries {
+    pub(super) most: u32,
+    /// Before the second try; it doubles.
+    pub(super) first_wait: Duration,
 }
 
 /// How long one call may take: far above what a bus needs that is well, so that a broken one is
@@ -38,7 +47,20 @@ impl Client {
             http,
             base,
             compression: None,
+            retries: Retries::default(),
         }
+    }
+
+    /// The same client, which publishes up to so many times more where the bus did not answer or could
+    /// not take it just then: after `first_wait`, then twice that and so on, or when the bus says. Each
+    /// try has the same idempotency key, so that the events are accepted once.
+    #[must_use]
+    pub fn retrying(self, retries: u32, first_wait: Duration) -> Client {
+        let retries = Retries {
+            most: retries,
+            first_wait,
+        };
+        Client { retries, ..self }
     }
 
     /// The same client, which compresses the events that it publishes: worth it where the network is

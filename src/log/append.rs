@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::answers::{Answer, Given, Once};
 use super::record::{Record, event_frame, state_frame};
 use super::shared::Shared;
 use super::{Appended, BusName, LoggedEvent};
@@ -22,6 +23,17 @@ enum Verdict {
     RepeatOf(usize),
 }
 
+impl Verdict {
+    /// As an answer is remembered.
+    fn given(&self) -> Given {
+        match self {
+            Self::New | Self::NewDespite(_) => Given::New,
+            Self::DuplicateOf(sequence) => Given::Known(*sequence),
+            Self::RepeatOf(at) => Given::Repeated(u32::try_from(*at).unwrap_or(u32::MAX)),
+        }
+    }
+}
+
 /// Why an append must look at the disk and begin again.
 struct Unverified {
     event: usize,
@@ -33,6 +45,7 @@ pub(super) async fn append(
     bus: &BusName,
     events: Vec<Event>,
     window: Duration,
+    once: Option<Once>,
 ) -> Result<Vec<Appended>, AppendError> {
     if events.is_empty() {
         return Ok(Vec::new());
@@ -49,6 +62,7 @@ pub(super) async fn append(
         hashes: &hashes,
         frames: &frames,
         looks_for_repeats: !window.is_zero(),
+        once,
     };
     loop {
         match queue(shared, &append, &mut verdicts) {
@@ -83,6 +97,8 @@ struct Append<'a> {
     frames: &'a [NewFrame],
     /// False on a bus whose window is zero.
     looks_for_repeats: bool,
+    /// Its answer is to be remembered.
+    once: Option<Once>,
 }
 
 /// Queues what is new, under the lock that makes "seen before" and "queued" one step.
@@ -97,6 +113,7 @@ fn queue(
         hashes,
         frames,
         looks_for_repeats,
+        once,
     } = *append;
     let mut dedup = shared.dedup.lock();
     let mut within = std::collections::HashMap::new();
@@ -130,12 +147,23 @@ fn queue(
         }
     }
     let is_new = |verdict: &Verdict| matches!(verdict, Verdict::New | Verdict::NewDespite(_));
-    let fresh: Vec<NewFrame> = verdicts
+    let mut fresh: Vec<NewFrame> = verdicts
         .iter()
         .zip(frames)
         .filter(|(verdict, _)| is_new(verdict))
         .map(|(_, frame)| frame.clone())
         .collect();
+    let answer = once.map(|once| Answer {
+        once,
+        at: shared.clock.now(),
+        events: verdicts.iter().map(Verdict::given).collect(),
+    });
+    // Behind the events, which are numbered by it.
+    fresh.extend(
+        answer
+            .clone()
+            .map(|answer| state_frame(&Record::Answered(answer))),
+    );
     if fresh.is_empty() {
         let appended = verdicts.iter().map(|verdict| match verdict {
             Verdict::DuplicateOf(sequence) => Appended {
@@ -172,6 +200,9 @@ fn queue(
         if !one.duplicate {
             dedup.insert(*hash, one.sequence);
         }
+    }
+    if let Some(answer) = answer {
+        shared.answers.lock().insert(ticket.last, answer);
     }
     Ok((Some(ticket), appended))
 }

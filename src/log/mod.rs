@@ -5,6 +5,7 @@
 //! A sequence is the number of the event's frame: increasing, not dense, for records are numbered
 //! in the same row.
 
+mod answers;
 mod append;
 mod browse;
 mod dedup;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use answers::{Answer, Answered, Given, Once};
 pub use browse::{EventPage, EventQuery};
 pub use hold::Held;
 pub use line::{Chunk, Line, OrderKey, Queued};
@@ -47,6 +49,7 @@ use crate::event::Event;
 pub use crate::journal::{AppendError, Disk, Figures as JournalFigures, Sequence, State};
 use crate::journal::{Journal, OpenError};
 use crate::store::StoreError;
+use answers::Answers;
 use dedup::{Dedup, HashKey};
 use shared::{Beginning, Shared};
 
@@ -177,6 +180,9 @@ impl Log {
         let applied = follow::catch_up(&journal, &view, applied)
             .map_err(|error| OpenLogError::View(error.to_string()))?;
         let dedup = remembered(&view).map_err(view_failed)?;
+        let mut answers = Answers::new(crate::limits::IDEMPOTENCY_BYTES);
+        let mut remember = |number, answer| answers.insert(number, answer);
+        view.each_answer(&mut remember).map_err(view_failed)?;
         let log = Self {
             shared: Arc::new(Shared::new(Beginning {
                 config,
@@ -186,6 +192,7 @@ impl Log {
                 view,
                 applied,
                 dedup,
+                answers,
             })),
             threads: Arc::default(),
         };
@@ -225,7 +232,28 @@ impl Log {
         events: Vec<Event>,
         window: Duration,
     ) -> Result<Vec<Appended>, AppendError> {
-        append::append(&self.shared, bus, events, window).await
+        append::append(&self.shared, bus, events, window, None).await
+    }
+
+    /// The same for a request that its sender may send again: what it is answered is remembered, on
+    /// disk with the events. Whoever calls has asked [`Log::answered`] before, and sees to it that
+    /// nobody else is at the same key.
+    ///
+    /// # Errors
+    /// [`AppendError`], as for [`Log::append`].
+    pub async fn append_once(
+        &self,
+        bus: &BusName,
+        events: Vec<Event>,
+        window: Duration,
+        once: Once,
+    ) -> Result<Vec<Appended>, AppendError> {
+        append::append(&self.shared, bus, events, window, Some(once)).await
+    }
+
+    /// What a request with this key was answered, if that is remembered.
+    pub async fn answered(&self, key: u128) -> Option<Answered> {
+        answers::answered(&self.shared, key).await
     }
 
     /// One event of any bus; `None` when there is none or it is trimmed. Recent ones need no disk.

@@ -12,6 +12,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use super::answers::Answer;
 use super::line::{Chunk, Line, OrderKey};
 use super::name::{BusName, RuleName, TargetName};
 use crate::clock::Timestamp;
@@ -107,6 +108,8 @@ pub enum Record {
         target: TargetId,
         sequences: Vec<Sequence>,
     },
+    /// What a request with an idempotency key was answered; the last of the group of its events.
+    Answered(Answer),
 }
 
 impl Record {

@@ -10,6 +10,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::answers::Answers;
 use super::dedup::{Dedup, HashKey};
 use super::name::BusName;
 use super::read::{CatchUp, ReadAhead};
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) journal: Journal,
     pub(super) tail: Tail,
     pub(super) dedup: Mutex<Dedup>,
+    pub(super) answers: Mutex<Answers>,
     pub(super) hash_key: HashKey,
     /// Absent while it is rebuilt.
     pub(super) view: ArcSwapOption<View>,
@@ -55,6 +57,7 @@ pub(super) struct Beginning {
     pub(super) view: View,
     pub(super) applied: Applied,
     pub(super) dedup: Dedup,
+    pub(super) answers: Answers,
 }
 
 impl Shared {
@@ -67,11 +70,13 @@ impl Shared {
             view,
             applied,
             dedup,
+            answers,
         } = beginning;
         Self {
             tail: Tail::new(journal.durable_through(), crate::limits::TAIL_BYTES),
             hash_key: *view.hash_key(),
             dedup: Mutex::new(dedup),
+            answers: Mutex::new(answers),
             view: ArcSwapOption::from_pointee(view),
             view_problem: Mutex::new(None),
             visible: watch::Sender::new(applied.sequence),

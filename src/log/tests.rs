@@ -698,3 +698,60 @@ async fn an_acknowledgement_holds_until_the_checkpoint_has_passed_it() {
     test.log.commit(&checkpoint(second)).await.unwrap();
     check(&test, [false, false]);
 }
+
+async fn publish_once(test: &TestLog, key: u128, ids: &[&str]) -> Vec<Appended> {
+    let events = ids.iter().map(|id| event(id, 10)).collect();
+    let (bus, once) = (bus(), Once { key, request: 1 });
+    let appended = test.log.append_once(&bus, events, WINDOW, once);
+    appended.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_is_remembered_over_restarts_trimming_and_rebuilt_views() {
+    let mut test = TestLog::open();
+    test.publish("known").await;
+    let mixed = publish_once(&test, 1, &["known", "a", "a", "b"]).await;
+    let duplicates: Vec<bool> = mixed.iter().map(|one| one.duplicate).collect();
+    assert_eq!(duplicates, [true, false, true, false]);
+    // Nothing new, and an answer all the same.
+    let nothing = publish_once(&test, 2, &["a"]).await;
+    assert!(nothing[0].duplicate);
+    let check = async |test: &TestLog| {
+        for (key, appended) in [(1, &mixed), (2, &nothing)] {
+            let answered = test.log.answered(key).await.unwrap();
+            assert_eq!((answered.request, &answered.appended), (1, appended));
+        }
+        assert_eq!(test.log.answered(3).await, None);
+    };
+    check(&test).await;
+    for remove in [false, true] {
+        test = test.reopen(|dir| {
+            if remove {
+                remove_view(dir);
+            }
+        });
+        check(&test).await;
+    }
+    test.fill_segments(3).await;
+    test.route_all().await;
+    let retention = Retention {
+        max_age: Duration::from_secs(3_600),
+        max_bytes: 1,
+    };
+    test.log.set_retention(&bus(), retention);
+    assert!(test.trim().await > 1, "the first segment went");
+    assert!(test.log.event(mixed[1].sequence).await.unwrap().is_none());
+    check(&test).await;
+    test = test.reopen(remove_view);
+    check(&test).await;
+    // Until its time is over: then the key is as good as new.
+    let day = Duration::from_secs(24 * 60 * 60 + 1);
+    test.clock.advance(day);
+    assert_eq!(test.log.answered(1).await, None);
+    answers::tidy(&test.log.shared).unwrap();
+    assert_eq!(publish_once(&test, 1, &["new"]).await.len(), 1);
+    let test = test.reopen(|_| {});
+    let answered = test.log.answered(1).await.unwrap();
+    assert_eq!(answered.appended.len(), 1);
+    assert_eq!(test.log.answered(2).await, None);
+}

@@ -50,6 +50,10 @@ pub(super) fn run(shared: &Shared) {
             continue;
         }
         next = Instant::now() + TRIM_EVERY;
+        // First, so that nothing is carried forward that is forgotten.
+        if let Err(error) = super::answers::tidy(shared) {
+            tracing::warn!(%error, "answers that are over could not be let go of; trying again");
+        }
         match trim(shared) {
             Ok(Trimmed { segments: 0, .. }) => {}
             Ok(trimmed) => tracing::info!(
@@ -269,6 +273,7 @@ fn is_current(view: &View, record: &Record, number: Sequence) -> Result<bool, Lo
             through,
         } => view.schedule_through(bus, rule)? == Some((*schedule, *through)),
         Record::Checkpoint { .. } => view.routed_through()?.1 == number,
+        Record::Answered(_) => view.answer(number)?.is_some(),
         Record::TargetMarked(mark) => view.target_mark(mark.target)?.as_ref() == Some(mark),
         // Said anew when the segment goes; see `carry_forward`.
         Record::TargetsNumbered { .. }

@@ -33,6 +33,7 @@ mod listen;
 mod load;
 mod memory;
 mod names;
+mod once;
 mod order;
 mod paused;
 mod pulled;

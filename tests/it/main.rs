@@ -22,6 +22,7 @@ mod exposition;
 mod guard;
 mod health;
 mod hostile;
+mod idempotency;
 mod insight;
 mod leaks;
 mod limits;

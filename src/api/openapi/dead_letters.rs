@@ -104,6 +104,7 @@ fn of(place: &str, ids: &Ids) -> Vec<Operation> {
             .answers::<RedriveAnswer>(200, "How many were; or would be, by group.", json!({"redriven": 1}))
             .answers::<ShownJob>(202, "A redrive runs.", running())
             .with_header(202, "Location", "Where the redrive shows.")
+            .once("ten minutes, unless the bus is restarted")
             .refuses(&[409]),
         Operation::post(&at("/purge"), purge, "Deletes dead letters")
             .says("With `dry_run` they are only counted. `rate` and `to` are refused.")

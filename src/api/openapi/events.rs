@@ -97,6 +97,7 @@ fn publish(path: &str, id: &'static str, summary: &'static str) -> Operation {
         .takes_as("*/*", json!({}), &[("", "any data".into())])
         .body_is_optional()
         .answers::<Accepted>(202, "Every event is on disk.", accepted)
+        .once("a day, over restarts")
         .refuses(&[415, 422]);
     let attributes = [
         ("ce-specversion", "Of an event in binary mode.", "1.0"),

@@ -28,6 +28,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .answers::<Shown>(201, "The key.", made)
             .with_header(201, "Location", "Where it shows.")
             .with_header(201, "Cache-Control", "`no-store`.")
+            .once("ten minutes, unless the bus is restarted")
             .refuses(&[409]),
         Operation::get(KEY, "getKey", "Shows an API key")
             .answers::<Shown>(200, "What may be known of it.", shown()),

@@ -134,6 +134,21 @@ impl Operation {
         )
     }
 
+    /// A request that is done once, however often it is sent with its key. Its answers come before.
+    pub(super) fn once(mut self, kept: &str) -> Self {
+        self.problems.extend([400, 409, 422]);
+        let successes: Vec<u16> = self.answers.keys().copied().collect();
+        for status in successes {
+            let about = "`true`, where the same was answered before.";
+            self = self.with_header(status, "Idempotency-Replayed", about);
+        }
+        self.header(
+            "Idempotency-Key",
+            &format!("The same key with the same request is answered as the first time, for {kept}; with another request 422, and while the first has no answer 409. A string in quotes."),
+            "\"8e03978e-40d5-43dd-bc93-6a86cffa4d32\"",
+        )
+    }
+
     /// A document that a reader may have already.
     pub(super) fn revised(mut self) -> Self {
         self.problems.extend([400, 412]);

@@ -5,6 +5,7 @@
 //! not set right again, which is what lets a restart begin at an older frame.
 
 mod acknowledged;
+mod answers;
 mod backlog;
 mod dead_letter;
 mod deferred;
@@ -37,6 +38,7 @@ pub(super) use segments::BusUse;
 #[repr(u8)]
 enum Table {
     Acknowledged = b'a',
+    Answer = b'i',
     Backlog = b'k',
     Bus = b'c',
     CarriedEvent = b'e',
@@ -260,6 +262,10 @@ impl View {
             }
             Record::Acknowledged { target, sequences } => {
                 acknowledged::fold_acknowledged(target, &sequences, fold);
+                Ok(())
+            }
+            Record::Answered(answer) => {
+                answers::fold_answer(number, &answer, fold);
                 Ok(())
             }
         }

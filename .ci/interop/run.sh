@@ -6,35 +6,16 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-binary=${1:-${EVENTYARD_BINARY:-}}
-if [[ -z $binary ]]; then
-  cargo build --quiet --manifest-path "$here/../../Cargo.toml"
-  binary=${CARGO_TARGET_DIR:-$here/../../target}/debug/eventyard
-fi
-binary=$(cd "$(dirname "$binary")" && pwd)/$(basename "$binary")
-
-work=$(mktemp -d)
-bus_pid=
-cleanup() {
-  if [[ -n $bus_pid ]]; then
-    kill "$bus_pid" 2>/dev/null || true
-    wait "$bus_pid" 2>/dev/null || true
-  fi
-  rm -rf "$work"
-}
-trap cleanup EXIT
+# shellcheck source=../bus.sh
+. "$here/../bus.sh"
+the_binary "${1:-}"
 
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check 'cloudevents>=2.2,<3'
 (cd "$work" && npm install --silent --no-audit --no-fund --ignore-scripts 'cloudevents@^10.0.0' >/dev/null)
 cp "$here/node_sdk.mjs" "$here/python_sdk.py" "$work/"
 
-read -r bus_port python_port node_port < <(python3 - <<'PORTS'
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-print(*(each.getsockname()[1] for each in sockets))
-PORTS
-)
+read -r bus_port python_port node_port < <(free_ports 3)
 
 # rule NAME PORT MODE: events of /NAME/... to http://127.0.0.1:PORT/MODE
 rule() {
@@ -54,21 +35,7 @@ for mode in binary structured batch; do
   rule node "$node_port" "$mode"
 done
 
-bus=http://127.0.0.1:$bus_port
-(cd "$work" && exec "$binary" serve --listen "127.0.0.1:$bus_port" \
-  --data-dir "$work/data" --rules-dir "$work/rules") > "$work/bus.log" 2>&1 &
-bus_pid=$!
-for _ in $(seq 300); do
-  if curl --silent --fail --output /dev/null "$bus/readyz"; then break; fi
-  if ! kill -0 "$bus_pid" 2>/dev/null; then break; fi
-  sleep 0.1
-done
-if ! curl --silent --fail --output /dev/null "$bus/readyz"; then
-  echo "the bus does not answer:"
-  cat "$work/bus.log"
-  echo "interop: 0 passed, 1 failed"
-  exit 1
-fi
+start_bus "$bus_port" --rules-dir "$work/rules"
 
 status=0
 "$work/venv/bin/python" "$work/python_sdk.py" "$bus" "$python_port" > "$work/python.out" 2>&1 || status=1

@@ -6,36 +6,18 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-binary=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-work=$(mktemp -d)
-pids=()
-cleanup() {
-  for pid in "${pids[@]}"; do
-    kill "$pid" 2> /dev/null || true
-    wait "$pid" 2> /dev/null || true
-  done
-  rm -rf "$work"
-}
-trap cleanup EXIT
+# shellcheck source=../bus.sh
+. "$here/../bus.sh"
+the_binary "${1:-}"
 
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check 'standardwebhooks==1.1.0' 'PyNaCl>=1.5,<2'
 (cd "$work" && npm install --silent --no-audit --no-fund --ignore-scripts 'standardwebhooks@^1.1.1' > /dev/null)
 cp "$here"/signed.py "$here"/signed.mjs "$work/"
 
-read -r bus_port python_port node_port < <(python3 - << 'PORTS'
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-print(*(each.getsockname()[1] for each in sockets))
-PORTS
-)
-export EVENTYARD_URL=http://127.0.0.1:$bus_port
-(cd "$work" && exec "$binary" serve --listen "127.0.0.1:$bus_port" --data-dir "$work/data") > "$work/bus.log" 2>&1 &
-pids+=($!)
-for _ in $(seq 300); do
-  if "$binary" health > /dev/null 2>&1; then break; fi
-  sleep 0.1
-done
+read -r bus_port python_port node_port < <(free_ports 3)
+start_bus "$bus_port"
+export EVENTYARD_URL=$bus
 
 old=$("$binary" secret generate receivers-key)
 public=$("$binary" secret generate receivers-pair --ed25519)

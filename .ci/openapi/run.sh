@@ -8,46 +8,22 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-binary=${1:-${EVENTYARD_BINARY:-}}
+# shellcheck source=../bus.sh
+. "$here/../bus.sh"
+the_binary "${1:-}"
 seconds=${2:-120}
 seed=${3:-20261127}
-if [[ -z $binary ]]; then
-  cargo build --quiet --manifest-path "$here/../../Cargo.toml"
-  binary=${CARGO_TARGET_DIR:-$here/../../target}/debug/eventyard
-fi
-binary=$(cd "$(dirname "$binary")" && pwd)/$(basename "$binary")
-
-work=$(mktemp -d)
-bus_pid=
-cleanup() {
-  if [[ -n $bus_pid ]]; then
-    kill "$bus_pid" 2> /dev/null || true
-    wait "$bus_pid" 2> /dev/null || true
-  fi
-  rm -rf "$work"
-}
-trap cleanup EXIT
 
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check 'schemathesis>=4.32,<5'
 
-port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
-bus=http://127.0.0.1:$port
 # Callers need keys, so that it shows when one is let in without.
 EVENTYARD_ROOT_KEY=$(python3 -c 'import secrets; print(secrets.token_hex(32))')
 export EVENTYARD_ROOT_KEY
 mkdir "$work/rules"
 # What a made-up rule may reach: this machine only, where nobody answers.
 elsewhere=0.0.0.0/2,64.0.0.0/3,96.0.0.0/4,112.0.0.0/5,120.0.0.0/6,124.0.0.0/7,126.0.0.0/8,128.0.0.0/1,::/0
-(cd "$work" && exec "$binary" serve --listen "127.0.0.1:$port" --access keys \
-  --targets-deny "$elsewhere" \
-  --data-dir "$work/data" --rules-dir "$work/rules") > "$work/bus.log" 2>&1 &
-bus_pid=$!
-for _ in $(seq 300); do
-  curl --silent --fail --output /dev/null "$bus/readyz" && break
-  kill -0 "$bus_pid" 2> /dev/null || { cat "$work/bus.log"; exit 1; }
-  sleep 0.1
-done
+start_bus "$(free_ports 1)" --access keys --targets-deny "$elsewhere" --rules-dir "$work/rules"
 
 # ask PATH ARGUMENTS...
 ask() {

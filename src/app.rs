@@ -20,6 +20,7 @@ use crate::router::Router;
 use crate::rule::{FolderWatch, Rules, read_folder};
 use crate::schedule::Schedule;
 use crate::secret::Secrets;
+use crate::span;
 use crate::stages::{StageError, Stages, Stop};
 use crate::telemetry::LogLevel;
 use crate::tls::Tls;
@@ -90,7 +91,7 @@ impl App {
     /// answers.
     pub async fn build(self) -> anyhow::Result<Running> {
         let Self {
-            config,
+            mut config,
             disk,
             clock,
             listener,
@@ -124,6 +125,17 @@ impl App {
             ensure(&rules, dir).await?;
         }
         let mut stages = Stages::default();
+        let (spans, exporter) = span::start(&config.spans, &addr.to_string())
+            .context("cannot set up the HTTP client for spans")?;
+        config.delivery.spans = spans;
+        if let Some(exporter) = exporter {
+            // Asked to stop last of all: what the others do to their end is in it.
+            stages.start("spans", |stop| async move {
+                stop.asked().await;
+                exporter.drain().await;
+                Ok(())
+            });
+        }
         let connections = delivery::Connections::default();
         let client = delivery::http_client(&guard, &connections)
             .map_err(anyhow::Error::msg)

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::guard::{self, Guard};
 use crate::rule::parse_duration;
 use crate::secret::{KeySource, SecretText};
-use crate::{access, api, audit, delivery, limits, log, secret, telemetry, tls};
+use crate::{access, api, audit, delivery, limits, log, secret, span, telemetry, tls};
 
 pub use field::{FIELDS, Field, Kind};
 pub use flags::Flags;
@@ -51,6 +51,8 @@ pub struct Config {
     pub targets: guard::Config,
     /// How deliveries are made.
     pub delivery: delivery::Config,
+    /// Where spans go.
+    pub spans: span::Config,
     /// How long requests and attempts in flight may take to finish on shutdown.
     pub grace: Duration,
     /// Log lines.
@@ -153,6 +155,7 @@ impl Config {
             rules_dir: None,
             targets: guard::Config::default(),
             delivery: delivery::Config::default(),
+            spans: span::Config::default(),
             grace: limits::GRACE,
             telemetry: telemetry::Config::default(),
         }
@@ -241,6 +244,7 @@ pub fn load_from(flags: &Flags, env: &[(String, String)]) -> Result<Loaded, Conf
             &Keys {
                 secrets: key(field::ENV_SECRETS_KEY),
                 root: key(field::ENV_ROOT_KEY),
+                otlp_headers: key(field::ENV_OTLP_HEADERS),
             },
         )?,
         settings,
@@ -268,6 +272,7 @@ impl Origin {
 struct Keys<'a> {
     secrets: Option<&'a String>,
     root: Option<&'a String>,
+    otlp_headers: Option<&'a String>,
 }
 
 /// Turns checked settings into typed ones.
@@ -338,6 +343,21 @@ fn build(settings: &[Setting], keys: &Keys<'_>) -> Result<Config, ConfigError> {
                 bytes: bytes("traces_bytes"),
                 age: parse_duration(text("traces_age")).expect("the duration was checked"),
             },
+            ..delivery::Config::default()
+        },
+        spans: span::Config {
+            endpoint: text("otlp_endpoint").parse().ok(),
+            headers: match keys.otlp_headers {
+                Some(text) => field::headers(text).map_err(|cause| ConfigError::Invalid {
+                    place: format!("environment variable {}", field::ENV_OTLP_HEADERS),
+                    key: "otlp_headers",
+                    // It may hold a key.
+                    value: "…".to_owned(),
+                    cause,
+                })?,
+                None => http::HeaderMap::new(),
+            },
+            sample: text("otlp_sample").parse().expect("the share was checked"),
         },
         grace: parse_duration(text("grace")).expect("the duration was checked"),
         telemetry: telemetry::Config {

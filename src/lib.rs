@@ -19,6 +19,8 @@ pub mod webhook;
 
 pub mod event;
 
+pub mod span;
+
 pub mod pattern;
 
 pub mod query;

@@ -756,3 +756,35 @@ pub const BACKUP_PART_BYTES: u64 = 256 * 1024;
 
 /// Largest manifest of a backup, in bytes: a file is some 150, and a hundred thousand fit.
 pub const BACKUP_MANIFEST_BYTES: usize = 16 * 1024 * 1024;
+
+/// Events of which it is remembered in whose trace they were published: about 100 bytes each, and the
+/// `tracestate` that some publishers send.
+pub const TRACE_CONTEXTS: usize = 100_000;
+
+/// Longest `tracestate` that is passed on: what W3C Trace Context asks to be at least.
+pub const TRACESTATE_BYTES: usize = 512;
+
+/// Spans that wait to be sent, at most some two kilobytes each: the receiver may be away for a moment. More are let
+/// go.
+pub const SPANS_QUEUED: usize = 8_192;
+
+/// Bytes that a span holds of an event's id, source or type, or of an error: an id alone may have 64 KiB.
+pub const SPAN_TEXT_BYTES: usize = 256;
+
+/// Spans in one request: what OpenTelemetry's own exporters send.
+pub const SPANS_BATCH: usize = 512;
+
+/// How long a span waits for a full batch.
+pub const SPANS_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a receiver of spans may take for a batch.
+pub const SPANS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the last spans may take when the bus stops: a receiver that is away must not hold it up.
+pub const SPANS_LAST: Duration = Duration::from_secs(2);
+
+/// Times that a batch of spans is tried.
+pub const SPANS_ATTEMPTS: usize = 3;
+
+/// Other traces that one attempt names, of a batch: as many as OpenTelemetry lets a span have.
+pub const SPAN_LINKS: usize = 127;

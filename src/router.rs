@@ -11,11 +11,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::limits;
 use crate::log::{AppendError, Log, LogError, LoggedEvent, Record, Sequence};
 use crate::measure::{Histogram, Times};
 use crate::rule::{RuleSet, Rules, Target};
+use crate::span::Spans;
 
 /// First wait after the log could not be read or took nothing; it doubles.
 const WAIT: Duration = Duration::from_millis(10);
@@ -101,6 +103,25 @@ pub(crate) fn matches(rules: &RuleSet, event: &LoggedEvent) -> Vec<Arc<Target>> 
         error!(bus = %event.bus, sequence = event.sequence, "matching panicked: the event is not routed");
         Vec::new()
     })
+}
+
+/// Hands over the span of an event that was routed.
+pub(crate) fn record(
+    spans: &Spans,
+    event: &LoggedEvent,
+    deliveries: usize,
+    ended: Timestamp,
+    took: Duration,
+) {
+    let traced = spans.of(event.bus.as_str(), &event.event);
+    if traced.is_sampled() {
+        let span = traced
+            .route()
+            .ended(format!("route {}", event.bus), ended, took)
+            .about(event.bus.as_str(), event.sequence, &event.event)
+            .with("eventyard.deliveries", deliveries as u64);
+        spans.record(span);
+    }
 }
 
 struct Routing {
@@ -193,6 +214,11 @@ impl Routing {
             self.delivery.progress().begin(event.sequence, deliveries);
             for target in &targets {
                 self.offer(target, event, now).await?;
+            }
+            let spans = self.delivery.spans();
+            if spans.is_on() {
+                let ended = self.delivery.clock().now();
+                record(spans, event, targets.len(), ended, began.elapsed());
             }
         }
         self.routed(last.sequence);

@@ -15,6 +15,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("secret", &["limits", "clock"]),
     ("webhook", &[]),
     ("event", &["json", "limits"]),
+    ("span", &["event", "clock", "limits"]),
     ("pattern", &["json", "limits"]),
     ("query", &["event", "json", "limits"]),
     ("transform", &["event", "json", "query", "limits"]),
@@ -46,6 +47,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "delivery",
         &[
+            "span",
             "event",
             "query",
             "transform",
@@ -61,12 +63,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "router",
-        &["event", "log", "rule", "delivery", "limits", "measure"],
+        &[
+            "clock", "span", "event", "log", "rule", "delivery", "limits", "measure",
+        ],
     ),
     (
         "schedule",
         &[
-            "event", "log", "rule", "delivery", "router", "clock", "limits",
+            "span", "event", "log", "rule", "delivery", "router", "clock", "limits",
         ],
     ),
     ("stages", &[]),
@@ -77,6 +81,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "api",
         &[
+            "span",
             "access",
             "audit",
             "backtest",
@@ -101,6 +106,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "span",
             "access",
             "api",
             "audit",
@@ -117,6 +123,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "span",
             "access",
             "api",
             "audit",

@@ -281,6 +281,12 @@ impl Metrics {
             .with(&[("outcome", "published")], counts.published)
             .with(&[("outcome", "collapsed")], counts.collapsed)
             .with(&[("outcome", "lost")], counts.lost);
+        let counts = delivery.spans().counts();
+        let help =
+            "Spans for the OTLP receiver: exported; lost, for want of room or since it was away";
+        out.counter("eventyard_spans_total", help)
+            .with(&[("outcome", "exported")], counts.exported)
+            .with(&[("outcome", "lost")], counts.lost);
     }
 }
 

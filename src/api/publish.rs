@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
@@ -92,8 +93,11 @@ where
     };
     match accepted {
         Ok((bus, accepted)) => {
-            api.metrics
-                .published(&bus, &accepted.counted(), started.elapsed());
+            let took = started.elapsed();
+            api.metrics.published(&bus, &accepted.counted(), took);
+            if api.delivery.spans().is_on() && !accepted.is_replayed {
+                record(api, &bus, &accepted.events, &accepted.appended, took);
+            }
             accepted.response()
         }
         Err(problem) => {
@@ -175,6 +179,8 @@ where
         return Err(Problem::forbidden_event(event.id(), event.kind(), bus));
     }
     scheduled::check_horizon(&events, api.delivery.now())?;
+    // Before they are in the log: they may be routed before the answer goes out.
+    api.delivery.spans().brought(headers, bus.as_str(), &events);
     let Some(key) = key else {
         let appended = api.log.append(bus, events.clone(), window).await?;
         return Ok(Accepted {
@@ -201,6 +207,24 @@ where
         appended,
         is_replayed,
     })
+}
+
+/// Hands over a span for each event that was taken.
+fn record(api: &Api, bus: &BusName, events: &[Event], appended: &[Appended], took: Duration) {
+    let spans = api.delivery.spans();
+    let now = api.delivery.now();
+    for (event, appended) in events.iter().zip(appended) {
+        let traced = spans.of(bus.as_str(), event);
+        if traced.is_sampled() && !appended.duplicate {
+            let span = traced
+                .publish()
+                .ended(format!("publish {bus}"), now, took)
+                .about(bus.as_str(), appended.sequence, event)
+                .with("http.request.method", "POST")
+                .with("http.response.status_code", 202_u64);
+            spans.record(span);
+        }
+    }
 }
 
 /// Refuses types that are the bus's own: who gets such an event relies on where it is from.

@@ -1,5 +1,7 @@
 //! The one table of settings: flags, environment, file, help and schema are all made from it.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use crate::guard;
 use crate::limits;
 use crate::rule::{format_size, parse_duration, parse_size};
@@ -17,12 +19,16 @@ pub(super) const ENV_SECRETS_KEY: &str = "EVENTYARD_SECRETS_KEY";
 /// Holds the root key; no setting, for the same reasons.
 pub(super) const ENV_ROOT_KEY: &str = "EVENTYARD_ROOT_KEY";
 
+/// Holds headers for the receiver of spans, with its keys; no setting, for the same reasons.
+pub(super) const ENV_OTLP_HEADERS: &str = "EVENTYARD_OTLP_HEADERS";
+
 /// Variables that are none of a bus's settings, and no mistyped ones: the last are for the commands
 /// that talk to one.
 const OTHER_VARIABLES: &[&str] = &[
     ENV_FILE,
     ENV_SECRETS_KEY,
     ENV_ROOT_KEY,
+    ENV_OTLP_HEADERS,
     "EVENTYARD_API_KEY",
     "EVENTYARD_API_KEY_FILE",
     "EVENTYARD_BUS",
@@ -68,6 +74,10 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Networks in CIDR form or addresses, parted by commas; an array of them in the file.
     Networks,
+    /// An `http` or `https` URL without credentials, or nothing.
+    OptionalUrl,
+    /// From 0 to 1.
+    Share,
     /// `tracing` directives, such as `info` or `warn,eventyard::delivery=debug`.
     LogFilter,
 }
@@ -243,6 +253,18 @@ pub const FIELDS: &[Field] = &[
         help: "How long an attempt is remembered at most",
     },
     Field {
+        key: "otlp_endpoint",
+        kind: Kind::OptionalUrl,
+        default: "",
+        help: "Base URL of an OpenTelemetry receiver (OTLP over HTTP), such as http://collector:4318, to send spans to. EVENTYARD_OTLP_HEADERS may hold headers for it, as name=value,name=value",
+    },
+    Field {
+        key: "otlp_sample",
+        kind: Kind::Share,
+        default: "1",
+        help: "Share of the traces that begin at the bus which is recorded, from 0 to 1; of others, who began them decides",
+    },
+    Field {
         key: "grace",
         kind: Kind::Duration,
         default: "20s",
@@ -305,9 +327,44 @@ impl Kind {
             Self::Choice(choices) if choices.contains(&text) => Ok(()),
             Self::Choice(choices) => Err(format!("one of {} is wanted", choices.join(", "))),
             Self::Networks => guard::parse_networks(text).map(drop),
+            Self::OptionalUrl => check_url(text),
+            Self::Share => match text.parse::<f64>() {
+                Ok(share) if (0.0..=1.0).contains(&share) => Ok(()),
+                _ => Err("a number from 0 to 1 is wanted, such as 0.1".to_owned()),
+            },
             Self::LogFilter => telemetry::check(text),
         }
     }
+}
+
+fn check_url(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if !cfg!(feature = "otlp") {
+        return Err("this build has no exporter; build it with the feature `otlp`".to_owned());
+    }
+    match text.parse::<reqwest::Url>() {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(format!(
+            "it holds credentials; put them into {ENV_OTLP_HEADERS}"
+        )),
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
+        _ => Err("an HTTP URL is wanted, such as http://collector:4318".to_owned()),
+    }
+}
+
+/// Headers as OpenTelemetry's own variable has them: `name=value,name=value`.
+pub(super) fn headers(text: &str) -> Result<HeaderMap, String> {
+    let wanted = || "headers are wanted as name=value,name=value".to_owned();
+    let mut headers = HeaderMap::new();
+    for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or_else(wanted)?;
+        let name = HeaderName::try_from(name.trim()).map_err(|_| wanted())?;
+        let mut value = HeaderValue::try_from(value.trim()).map_err(|_| wanted())?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 /// A size with a unit, or a plain number of bytes.

@@ -45,6 +45,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Values, ConfigError> {
         let value_text = match value.get_ref() {
             DeValue::String(value) => value.to_string(),
             DeValue::Integer(value) => value.as_str().to_owned(),
+            DeValue::Float(value) if field.kind == Kind::Share => value.as_str().to_owned(),
             DeValue::Array(items) if field.kind == Kind::Networks => {
                 let items = items.iter().map(|item| match item.get_ref() {
                     DeValue::String(text) => text.to_string(),

@@ -28,7 +28,7 @@ pub fn schema() -> Value {
 
 fn kind(kind: Kind) -> Value {
     match kind {
-        Kind::Address | Kind::LogFilter | Kind::OptionalPath | Kind::Text => {
+        Kind::Address | Kind::LogFilter | Kind::OptionalPath | Kind::OptionalUrl | Kind::Text => {
             json!({ "type": "string" })
         }
         Kind::Path => json!({ "type": "string", "minLength": 1 }),
@@ -37,6 +37,7 @@ fn kind(kind: Kind) -> Value {
         }
         Kind::Duration => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
         Kind::Count { .. } => json!({ "type": ["string", "integer"], "pattern": "^[0-9]+$" }),
+        Kind::Share => json!({ "type": ["string", "number"] }),
         Kind::Networks => {
             json!({ "type": ["string", "array"], "items": { "type": "string" } })
         }

@@ -227,6 +227,33 @@ fn certificates_turn_tls_on_and_what_would_be_without_effect_is_refused() {
 }
 
 #[test]
+fn a_receiver_of_spans_is_named_without_its_keys() {
+    let with = |key, value| load_from(&Flags::default().with(key, value), &[]);
+    let spans = load_from(&Flags::default(), &[]).unwrap().config.spans;
+    assert_eq!((spans.endpoint, spans.sample), (None, 1.0));
+    let spans = with("otlp_endpoint", "http://c:4318").unwrap().config.spans;
+    assert_eq!(spans.endpoint.unwrap().as_str(), "http://c:4318/");
+    for bad in ["c:4318", "ftp://c/", "http://u:p@c/"] {
+        with("otlp_endpoint", bad).unwrap_err();
+    }
+    for bad in ["2", "-1", "half", "NaN"] {
+        with("otlp_sample", bad).unwrap_err();
+    }
+    let (_dir, flags) = toml_file("otlp_sample = 0.25\n");
+    assert_eq!(load_from(&flags, &[]).unwrap().config.spans.sample, 0.25);
+
+    let headers = |text| load_from(&Flags::default(), &env(&[("EVENTYARD_OTLP_HEADERS", text)]));
+    let loaded = headers("authorization=Basic a2V5PQ==, x-team = a").unwrap();
+    assert_eq!(loaded.warnings, [""; 0]);
+    let spans = loaded.config.spans;
+    assert_eq!(spans.headers["authorization"], "Basic a2V5PQ==");
+    assert_eq!(spans.headers["x-team"], "a");
+    assert!(!format!("{spans:?}").contains("a2V5PQ"), "{spans:?}");
+    let error = headers("hush").unwrap_err().to_string();
+    assert!(!error.contains("hush"), "{error}");
+}
+
+#[test]
 fn a_named_rules_folder_must_exist() {
     let flags = Flags::default().with("rules_dir", "no/such/folder");
     let error = load_from(&flags, &[]).unwrap_err();

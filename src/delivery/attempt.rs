@@ -28,6 +28,7 @@ use crate::limits;
 use crate::log::{BusName, Log, LoggedEvent, Sequence};
 use crate::rule::{Auth, Mode, Rules, Target};
 use crate::secret::Secrets;
+use crate::span::{self, Span, Spans, Traced};
 
 pub(super) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("Eventyard/", env!("CARGO_PKG_VERSION")));
@@ -44,6 +45,7 @@ pub(crate) struct Sender {
     pub(crate) clients: Clients,
     pub(crate) secrets: Secrets,
     pub(crate) signer: Arc<Signer>,
+    pub(crate) spans: Spans,
     pub(crate) credentials: Arc<Credentials>,
 }
 
@@ -53,6 +55,8 @@ pub(crate) struct Wanted {
     pub(crate) sequence: Sequence,
     /// When it became pending; the event's own time when `None`.
     pub(crate) since: Option<Timestamp>,
+    /// Of the attempt among all of the delivery.
+    pub(crate) number: u32,
 }
 
 /// What came of one delivery of an attempt.
@@ -126,13 +130,29 @@ impl Sender {
         let (headers, body, carried) = encode::encode(target, &events);
         events.truncate(carried);
         let id = webhook_id(target, &events);
+        let trace = self.spans.known(first.bus.as_str(), &first.event);
+        let trace = trace.map(|traced| Box::new(Outgoing::new(traced, &self.spans)));
         let outcome = match Draft::new(target, &first.event, headers, body) {
-            Ok(draft) => {
+            Ok(mut draft) => {
+                if let Some(trace) = &trace {
+                    trace.put_on(&mut draft.headers);
+                }
                 let sending = self.try_to_send(target, &id, draft, events.first(), began, timing);
                 whichever(sending.await)
             }
             Err(reason) => Outcome::NotTransformed(reason),
         };
+        if let Some(span) = trace.and_then(|trace| trace.span(&self.spans)) {
+            let number = wanted.get(members[0]).map_or(1, |wanted| wanted.number);
+            let span = span.about(first.bus.as_str(), first.sequence, &first.event);
+            let mut span = span.with("eventyard.attempt", u64::from(number));
+            // Of the others only where they are; each has a trace of its own.
+            for other in events.iter().skip(1).take(limits::SPAN_LINKS) {
+                let traced = self.spans.of(other.bus.as_str(), &other.event);
+                span.links.push(traced.link());
+            }
+            self.record(span, target, &outcome, began);
+        }
         for member in members.into_iter().take(carried) {
             done[member].outcome = Some(outcome.clone());
         }
@@ -169,6 +189,38 @@ impl Sender {
             return Err(Outcome::Expired);
         }
         transformed(target, event).map_err(Outcome::NotTransformed)
+    }
+
+    /// Hands over the span of an attempt. It holds no more of the URL than the host: the rest may be
+    /// a secret.
+    fn record(&self, span: Span, target: &Target, outcome: &Outcome, began: Instant) {
+        let host = target.url.host_str().unwrap_or_default().to_owned();
+        let mut span = span
+            .ended(
+                format!("deliver {}", target.id),
+                self.clock.now(),
+                began.elapsed(),
+            )
+            .with("eventyard.rule", target.rule.to_string())
+            .with("eventyard.target", target.id.to_string())
+            .with("server.address", host);
+        if let Some(port) = target.url.port_or_known_default() {
+            span = span.with("server.port", u64::from(port));
+        }
+        if let Some(status) = outcome.status() {
+            span = span.with("http.response.status_code", u64::from(status));
+        }
+        let error = match outcome {
+            Outcome::Answered { status, .. } if status.is_success() => None,
+            // What it said stays here: it is for whoever may look at the bus.
+            Outcome::Answered { status, .. } => Some(format!("it answered {status}")),
+            other => Some(other.error().unwrap_or_default()),
+        };
+        if let Some(error) = error {
+            span = span.with("error.type", outcome.word());
+            span.fails(&error);
+        }
+        self.spans.record(span);
     }
 
     /// Sends what `cause` was made into; its reply is published when the target may reply.
@@ -382,6 +434,45 @@ impl Sender {
             retry_after,
             body: String::from_utf8_lossy(&kept).into_owned(),
         }
+    }
+}
+
+/// The trace that a request goes on in.
+struct Outgoing {
+    traced: Traced,
+    /// Of the attempt's span.
+    id: [u8; 8],
+    is_ours: bool,
+}
+
+impl Outgoing {
+    fn new(traced: Traced, spans: &Spans) -> Self {
+        Self {
+            traced,
+            // Never all zero, which is no span.
+            id: (fastrand::u64(..) | 1).to_be_bytes(),
+            is_ours: spans.is_on(),
+        }
+    }
+
+    /// Says where the request is in its trace: at the attempt, or, where the bus makes no spans, where
+    /// the publisher or the event said.
+    fn put_on(&self, headers: &mut HeaderMap) {
+        let at = match self.is_ours {
+            true => Some(self.traced.at(self.id)),
+            false => self.traced.passed_on(),
+        };
+        let parent = at.and_then(|at| HeaderValue::try_from(at.to_string()).ok());
+        let Some(parent) = parent else { return };
+        headers.insert(span::TRACEPARENT, parent);
+        let state = self.traced.state().map(HeaderValue::try_from);
+        if let Some(Ok(state)) = state {
+            headers.insert(span::TRACESTATE, state);
+        }
+    }
+
+    fn span(&self, spans: &Spans) -> Option<Span> {
+        (spans.is_on() && self.traced.is_sampled()).then(|| self.traced.attempt(self.id))
     }
 }
 

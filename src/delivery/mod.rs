@@ -84,6 +84,7 @@ use crate::log::{
 };
 use crate::rule::{Rules, Target};
 use crate::secret::Secrets;
+use crate::span::Spans;
 
 /// What the operator may say of deliveries.
 #[derive(Debug, Clone)]
@@ -91,6 +92,8 @@ pub struct Config {
     /// Whether the bus publishes events about its targets: disabled ones, breakers, dead letters.
     pub own_events: bool,
     pub traces: TracesConfig,
+    /// What makes spans of attempts.
+    pub spans: Spans,
 }
 
 impl Default for Config {
@@ -98,6 +101,7 @@ impl Default for Config {
         Self {
             own_events: true,
             traces: TracesConfig::default(),
+            spans: Spans::off(),
         }
     }
 }
@@ -156,6 +160,7 @@ impl Delivery {
             secrets,
             clock,
             signer: Arc::default(),
+            spans: config.spans.clone(),
         };
         let delivery = Delivery(Arc::new(Inner {
             hub: Arc::new(Hub {
@@ -294,6 +299,11 @@ impl Delivery {
         if let Err(error) = self.log().commit(&[checkpoint]).await {
             warn!(%error, "the last checkpoint was not written: some deliveries will be repeated");
         }
+    }
+
+    /// What makes spans.
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.0.hub.sender.spans
     }
 
     pub(crate) fn progress(&self) -> &Progress {

@@ -176,7 +176,12 @@ impl Schedule {
             }
             match inner.log.event(sequence).await? {
                 Some(event) => {
-                    for target in router::matches(&rules, &event) {
+                    let targets = router::matches(&rules, &event);
+                    let spans = inner.delivery.spans();
+                    if spans.is_on() {
+                        router::record(spans, &event, targets.len(), now, Duration::ZERO);
+                    }
+                    for target in targets {
                         if inner.log.is_kept(target.key, sequence)? {
                             continue;
                         }

@@ -47,6 +47,7 @@ mod rules;
 mod scheduled;
 mod schedules;
 mod secrets;
+mod spans;
 mod standings;
 mod tail;
 mod tls;

@@ -484,6 +484,7 @@ impl Lane {
             .map(|pending| Wanted {
                 sequence: pending.sequence,
                 since: pending.since,
+                number: pending.attempts + 1,
             })
             .collect();
         let hub = self.hub.clone();

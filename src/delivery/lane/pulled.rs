@@ -51,6 +51,7 @@ impl Lane {
         let wanted = Wanted {
             sequence: pending.sequence,
             since: pending.since,
+            number: pending.attempts + 1,
         };
         let (hub, desk, to) = (
             self.hub.clone(),

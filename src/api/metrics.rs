@@ -323,7 +323,7 @@ fn attempts(out: &mut Exposition, figures: &Figures) {
     }
     out.histogram(
         "eventyard_attempt_seconds",
-        "Time of an attempt, whatever came of it",
+        "Time of an attempt, whatever came of it; leases are not among them",
         &figures.attempt,
     );
     out.histogram(
@@ -361,7 +361,7 @@ fn deliveries(out: &mut Exposition, figures: &Figures) {
 /// What one series of a target shows.
 type Read = fn(&LaneStatus) -> u64;
 
-const LANE_GAUGES: [(&str, &str, Read); 7] = [
+const LANE_GAUGES: [(&str, &str, Read); 8] = [
     (
         "eventyard_target_pending",
         "Deliveries waiting for a target, in memory and on disk",
@@ -369,8 +369,13 @@ const LANE_GAUGES: [(&str, &str, Read); 7] = [
     ),
     (
         "eventyard_target_in_flight",
-        "Attempts in flight to a target",
+        "Attempts in flight to a target, or leases of one that is pulled",
         |lane| lane.in_flight,
+    ),
+    (
+        "eventyard_target_pulling",
+        "Requests that wait for deliveries of a target that is pulled",
+        |lane| lane.pulling.unwrap_or(0),
     ),
     (
         "eventyard_target_breaker_open",

@@ -4,6 +4,9 @@
 //! event pattern matches, and pushes the event to the rule's HTTP targets with retries and dead
 //! letters. The modules below are in reading order, bottom up: each uses only what stands above it
 //! in this list (the table is in `docs/ARCHITECTURE.md`, and `tests/layering.rs` holds it).
+//!
+//! A program that uses a bus wants [`client`], which publishes and subscribes, [`event`], and
+//! [`webhook`] to verify what it is sent; `examples/` shows each.
 
 pub mod limits;
 

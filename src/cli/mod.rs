@@ -21,6 +21,7 @@ mod log_level;
 mod man;
 mod open_files;
 mod output;
+mod pull;
 mod quickstart;
 mod rule;
 mod rule_file;
@@ -78,6 +79,7 @@ enum Command {
     Send(send::Args),
     Tail(tail::Args),
     Listen(listen::Args),
+    Pull(pull::Args),
     Rule(rule::Args),
     Event(event::Args),
     Target(target::Args),
@@ -135,6 +137,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Man(args) => man::run(args),
         Command::Tail(args) => one_thread()?.block_on(tail::run(args)),
         Command::Listen(args) => one_thread()?.block_on(listen::run(args)),
+        Command::Pull(args) => one_thread()?.block_on(pull::run(args)),
         Command::Send(args) => one_thread()?.block_on(send::run(args)),
         Command::Rule(args) => one_thread()?.block_on(rule::run(args)),
         Command::Event(args) => one_thread()?.block_on(event::run(args)),

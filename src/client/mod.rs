@@ -11,6 +11,31 @@
 //! # }
 //! ```
 //!
+//! [`Client::publish_until`] goes on while the bus is away, [`Client::publish_all`] makes batches, and
+//! [`Client::subscribe`] follows a target that is pulled:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), eventyard::client::ClientError> {
+//! use eventyard::client::{Client, NackOptions, SubscribeOptions};
+//!
+//! let client = Client::new("http://127.0.0.1:8080")?;
+//! let options = SubscribeOptions::default();
+//! let mut deliveries = client.subscribe("default", "orders", "worker", options);
+//! loop {
+//!     let delivery = deliveries.next().await?;
+//!     // Its lease is extended for as long as this takes.
+//!     let done = !delivery.event().data_bytes().is_empty();
+//!     match done {
+//!         true => delivery.ack().await?,
+//!         false => delivery.nack(&NackOptions::default()).await?,
+//!     };
+//! }
+//! # }
+//! ```
+//!
+//! A receiver of signed deliveries verifies them with [`Verifying`](crate::webhook::Verifying).
+//! `examples/` has a program for each of these.
+//!
 //! Documents (events, rules, dead letters) come as JSON text, [`Json`], so that numbers keep their
 //! digits and objects their key order.
 
@@ -19,8 +44,11 @@ mod builder;
 mod compression;
 mod error;
 mod messages;
+mod pull;
 mod reason;
 mod request;
+mod retry;
+mod subscribe;
 mod tail;
 mod types;
 
@@ -35,7 +63,9 @@ pub use backtest::{BacktestMessage, BacktestOptions, BacktestProgress, RunningBa
 pub use builder::ClientBuilder;
 pub use compression::Compression;
 pub use error::{ClientError, Problem, ProblemPlace};
+pub use pull::{Delivery, NackOptions, PullOptions, Puller};
 pub use request::{Client, Export};
+pub use subscribe::{Handed, SubscribeOptions, Subscription};
 pub use tail::{Tail, TailMessage, TailOptions};
 pub use types::{
     Accepted, Applied, AppliedDocument, ApplyOptions, AuditFilter, BusConfiguration, Configuration,

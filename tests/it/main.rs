@@ -40,6 +40,7 @@ mod preconditions;
 mod previews;
 mod publish;
 mod pull;
+mod pull_client;
 mod replies;
 mod request_ids;
 mod requests;

@@ -471,7 +471,8 @@ impl From<BodyError> for Problem {
             BodyError::UnpacksTooLarge { limit } => Self::too_large(format!(
                 "The body unpacks to more than the {limit} bytes that are taken here; send less at a time."
             )),
-            BodyError::NotUnpacked(cause) => Self::malformed(format!(
+            // Found "as a result of inspecting the data" (RFC 9110, section 15.5.16).
+            BodyError::NotUnpacked(cause) => Self::of_coding(format!(
                 "The body does not unpack as its `Content-Encoding` says: {cause}."
             )),
             BodyError::Slow => Self::new(
@@ -496,7 +497,13 @@ impl From<BodyError> for Problem {
 /// With the codings that are taken (RFC 9110, section 15.5.16).
 impl From<NotTaken> for Problem {
     fn from(error: NotTaken) -> Self {
-        let mut problem = Self::media_type(sentence(&error));
+        Self::of_coding(sentence(&error))
+    }
+}
+
+impl Problem {
+    fn of_coding(detail: String) -> Self {
+        let mut problem = Self::media_type(detail);
         problem.0.is_of_coding = true;
         problem
     }

@@ -111,7 +111,7 @@ async fn what_does_not_unpack_is_refused() {
             ("damaged", damaged),
             ("plain", whole.clone().into_bytes()),
         ] {
-            let problem = post(&bus, coding, STRUCTURED, body).await.problem(400);
+            let problem = post(&bus, coding, STRUCTURED, body).await.problem(415);
             let detail = problem["detail"].as_str().unwrap();
             assert!(detail.contains("unpack"), "{coding} {what}: {detail}");
         }

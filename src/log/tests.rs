@@ -755,3 +755,22 @@ async fn an_answer_is_remembered_over_restarts_trimming_and_rebuilt_views() {
     assert_eq!(answered.appended.len(), 1);
     assert_eq!(test.log.answered(2).await, None);
 }
+
+#[tokio::test]
+async fn a_delivery_is_found_in_chunks_that_overlap() {
+    let test = TestLog::open();
+    let target = TargetId(1);
+    // As two restarts leave them: each wrote down what the one before had in memory.
+    let chunks: [&[Sequence]; 3] = [&[1, 9, 20], &[3, 4, 12], &[5, 6]];
+    let records = chunks.map(|sequences| Record::Backlogged {
+        target,
+        sequences: sequences.to_vec(),
+    });
+    test.log.commit(&records).await.unwrap();
+    for sequence in 0..25 {
+        let expected = chunks.iter().any(|chunk| chunk.contains(&sequence));
+        let kept = test.log.is_kept(target, sequence).unwrap();
+        assert_eq!(kept, expected, "{sequence}");
+        assert!(!test.log.is_kept(TargetId(2), sequence).unwrap());
+    }
+}

@@ -10,6 +10,9 @@ use crate::store::{Key, StoreError};
 
 const BACKLOG: u8 = Table::Backlog as u8;
 
+/// Chunks read at once.
+const STEP: usize = 64;
+
 pub(super) fn key(target: TargetId, first: Sequence) -> Key {
     Key::new(BACKLOG).u32(target.0).u64(first)
 }
@@ -47,19 +50,35 @@ impl View {
     }
 
     /// Whether a chunk of the target holds this delivery.
+    ///
+    /// Chunks may overlap: what was in memory only when the bus died is routed again, and may come
+    /// into one that reaches over those of before. The nearest one that begins before it has it, all
+    /// but always.
     pub(in crate::log) fn is_backlogged(
         &self,
         target: TargetId,
         sequence: Sequence,
     ) -> Result<bool, StoreError> {
-        // Chunks of one target do not overlap: they are cut from an ascending stream.
         let from = key(target, 0);
-        let end = key(target, sequence.saturating_add(1));
-        let Some((_, value)) = self.store.range_back(from, end, 1)?.pop() else {
-            return Ok(false);
-        };
-        let chunk: Chunk = decode(&value)?;
-        Ok(chunk.sequences.binary_search(&sequence).is_ok())
+        let mut end = key(target, sequence.saturating_add(1));
+        let mut step = 1;
+        loop {
+            let pairs = self.store.range_back(from.clone(), end, step)?;
+            let is_last = pairs.len() < step;
+            let mut oldest = None;
+            for (_, value) in pairs {
+                let chunk: Chunk = decode(&value)?;
+                if chunk.sequences.binary_search(&sequence).is_ok() {
+                    return Ok(true);
+                }
+                oldest = chunk.first();
+            }
+            match oldest {
+                Some(first) if !is_last => end = key(target, first),
+                _ => return Ok(false),
+            }
+            step = STEP;
+        }
     }
 
     /// Calls `visit` with the sequence of every backlogged delivery.
@@ -86,7 +105,6 @@ impl View {
         prefix: Key,
         visit: &mut dyn FnMut(&[Sequence]),
     ) -> Result<(), StoreError> {
-        const STEP: usize = 64;
         let end = prefix.clone().end();
         let mut from = prefix;
         loop {

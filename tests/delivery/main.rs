@@ -5,5 +5,6 @@ mod attempts;
 mod batches;
 mod bus;
 mod changes;
+mod crashes;
 mod isolation;
 mod target;

@@ -43,7 +43,7 @@ impl Lane {
             return;
         };
         let waiting = self.handle.inbox.waiting();
-        let idle = self.parked == 0
+        let idle = self.parked <= 0
             && self.loaded.is_empty()
             && waiting.ready == 0
             && waiting.unloaded == 0

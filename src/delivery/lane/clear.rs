@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::change::Change;
+use super::source::Loaded;
 use super::{Kept, Lane, Pending, SURVEY_EVERY, VIEW_LAG, VIEW_LAG_MAX};
 use crate::clock::Timestamp;
 use crate::delivery::attempt::Done;
@@ -61,7 +62,7 @@ impl Lane {
     fn gather(&mut self, counted: u64, now: Instant) -> Result<(), LogError> {
         if self.loaded.is_empty()
             && self.handle.inbox.waiting().ready == 0
-            && self.load_chunks()? == 0
+            && self.load_chunks()? == Loaded::Nothing
             && self.chunks.is_empty()
         {
             self.handle.inbox.loaded(counted);
@@ -245,18 +246,26 @@ impl Lane {
     }
 
     async fn survey_parked(&mut self, stalled: bool) -> Result<(), LogError> {
-        if self.parked == 0 {
+        if self.parked <= 0 {
             return Ok(());
         }
         let clock_now = self.hub.sender.clock.now();
         let key = self.handle.key;
         let log = &self.hub.sender.log;
-        let Some(target) = self.settings.target.clone().filter(|_| stalled) else {
-            let first = log.parked_due(key, Timestamp::from_millis(u64::MAX), 1)?;
-            if let Some(first) = first.first() {
-                let since = self.since_of(&first.parked).await;
-                self.saw(since);
+        // Asked before reading, so that "nothing there" is certain.
+        let nothing_elsewhere =
+            self.in_hand.len() == 0 && self.outbox.is_empty() && self.views_caught_up();
+        let first = log.parked_due(key, Timestamp::from_millis(u64::MAX), 1)?;
+        let Some(first) = first.into_iter().next() else {
+            if nothing_elsewhere {
+                // One that was redriven while the lane opened was counted, and told of as well.
+                self.parked = 0;
             }
+            return Ok(());
+        };
+        let Some(target) = self.settings.target.clone().filter(|_| stalled) else {
+            let since = self.since_of(&first.parked).await;
+            self.saw(since);
             return Ok(());
         };
         let mut due = log.parked_due(key, clock_now, limits::LANE_READY)?;
@@ -291,7 +300,7 @@ impl Lane {
                 continue;
             }
             cleared += 1;
-            self.parked = self.parked.saturating_sub(1);
+            self.parked -= 1;
             let done = Done {
                 since,
                 bus: Some(self.settings.names.bus.clone()),

@@ -349,7 +349,7 @@ impl Lane {
         match pending.kept {
             Kept::Fresh => self.settled.push(pending.sequence),
             Kept::Parked => {
-                self.parked = self.parked.saturating_sub(1);
+                self.parked -= 1;
                 self.outbox.push(Change {
                     records: vec![Record::Settled {
                         target: self.handle.key,
@@ -369,7 +369,7 @@ impl Lane {
             Record::Parked(parked) | Record::ParkedInLine { parked, .. } => Some(parked.due),
             _ => None,
         };
-        self.parked += u64::from(due.is_some());
+        self.parked += i64::from(due.is_some());
         let lines: Vec<OrderKey> = change::holding_key(&record).into_iter().collect();
         if let (Some(order), Some(key)) = (&mut self.order, lines.first()) {
             order.queued(*key, pending.sequence);
@@ -387,7 +387,7 @@ impl Lane {
                 ..Change::default()
             }),
             Kept::Parked => {
-                self.parked = self.parked.saturating_sub(1);
+                self.parked -= 1;
                 self.outbox.push(Change {
                     records: vec![record],
                     lines,

@@ -28,12 +28,10 @@ impl Lane {
     }
 
     /// Whether the lane has to wait: events from before the start that the router has not offered
-    /// again may be older than what is on disk. Where deliveries are pulled, what is on disk must be
-    /// there still when the router comes by, or it would be offered a second time.
+    /// again may be older than what is on disk.
     pub(super) fn waits_for_router(&self) -> bool {
         let recovers = self.order.as_ref().is_some_and(|order| order.recovers);
-        (recovers || self.is_pulled())
-            && self.hub.progress.routed_through() < self.hub.repeats_through
+        recovers && self.hub.progress.routed_through() < self.hub.repeats_through
     }
 
     /// Deliveries for one attempt, when order is kept.

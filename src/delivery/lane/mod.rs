@@ -138,8 +138,9 @@ pub(crate) struct Lane {
     /// When to look for due ones again; never later than the earliest due time.
     look_at: Option<Timestamp>,
     look_not_before: Instant,
-    /// Parked deliveries, those in memory included.
-    parked: u64,
+    /// Parked deliveries, those in memory included. Below zero while the lane has found ones on disk
+    /// that it was not told of yet.
+    parked: i64,
     /// Those of them that are in flight.
     parked_in_flight: usize,
     retry_turn: bool,
@@ -202,7 +203,7 @@ impl Lane {
             in_hand: InHand::default(),
             look_at: (parked > 0).then(|| Timestamp::from_millis(0)),
             look_not_before: Instant::now(),
-            parked,
+            parked: parked.cast_signed(),
             parked_in_flight: 0,
             retry_turn: false,
             order,
@@ -309,7 +310,7 @@ impl Lane {
         }
         let redriven = self.handle.redriven.swap(0, Ordering::AcqRel);
         if redriven > 0 {
-            self.parked += redriven;
+            self.parked += redriven.cast_signed();
             self.look_at = Some(Timestamp::from_millis(0));
             // They may be older than what waits in memory: from now on the disk tells the order.
             self.release_order();
@@ -593,7 +594,8 @@ impl Lane {
         set(&counters.held, held as u64);
         // Each counts once: those in memory wait there, or are in flight.
         let in_memory = (self.retries.len() + self.parked_in_flight) as u64;
-        set(&counters.parked, self.parked.saturating_sub(in_memory));
+        let parked = u64::try_from(self.parked).unwrap_or(0);
+        set(&counters.parked, parked.saturating_sub(in_memory));
         set(&counters.failures, u64::from(self.breaker.failures()));
         set(
             &counters.oldest,

@@ -18,6 +18,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Wait after the views could not be read.
 const VIEW_FAILED_WAIT: Duration = Duration::from_secs(1);
 
+/// What came of reading chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loaded {
+    Some,
+    /// There is none.
+    Nothing,
+    /// The router has not come by yet.
+    TooEarly,
+}
+
 impl From<Queued> for Pending {
     fn from(queued: Queued) -> Self {
         Self {
@@ -159,6 +169,10 @@ impl Lane {
             if self.in_hand.contains(sequence) {
                 continue;
             }
+            if due <= due_by && self.comes_by_again(sequence) {
+                next = Some(Timestamp::from_millis(0));
+                continue;
+            }
             if due > due_by {
                 next = Some(next.map_or(due, |next| next.min(due)));
                 all_due = false;
@@ -186,6 +200,14 @@ impl Lane {
             }
         }
         self.look_at = next;
+    }
+
+    /// Whether the router has still to come by this event, which it may have routed before the start.
+    /// It leaves out what it finds on disk: that must be there still, or it is offered once more.
+    fn comes_by_again(&self, sequence: Sequence) -> bool {
+        sequence <= self.hub.repeats_through
+            && sequence > self.hub.progress.routed_through()
+            && self.settings.target.is_some()
     }
 
     /// Whether order is kept, and some change to who stands where is not shown by the views yet, or
@@ -228,7 +250,7 @@ impl Lane {
         // Asked before reading, so that "caught up and nothing there" is certain.
         let caught_up = self.views_caught_up() && self.outbox.is_empty();
         match self.load_chunks() {
-            Ok(0) if caught_up && self.chunks.is_empty() => {
+            Ok(Loaded::Nothing) if caught_up && self.chunks.is_empty() => {
                 error!(
                     target_key = self.handle.key.0,
                     missing = waiting.unloaded,
@@ -236,8 +258,8 @@ impl Lane {
                 );
                 self.handle.inbox.loaded(waiting.unloaded);
             }
-            Ok(0) => self.load_later(now),
-            Ok(_) => {
+            Ok(Loaded::Nothing | Loaded::TooEarly) => self.load_later(now),
+            Ok(Loaded::Some) => {
                 self.load_at = None;
                 self.load_wait = VIEW_LAG;
             }
@@ -253,11 +275,11 @@ impl Lane {
         self.load_wait = (self.load_wait * 2).min(VIEW_LAG_MAX);
     }
 
-    /// Loads chunks until one chunk's worth is in memory; how many deliveries it loaded.
-    pub(super) fn load_chunks(&mut self) -> Result<usize, LogError> {
+    /// Loads chunks until one chunk's worth is in memory.
+    pub(super) fn load_chunks(&mut self) -> Result<Loaded, LogError> {
         let key = self.handle.key;
         let mut after = 0;
-        let mut loaded = 0;
+        let mut loaded = Loaded::Nothing;
         loop {
             let limit = 2 + self.chunks.len() + self.settled_chunks.len();
             let page = self.hub.sender.log.backlog(key, after, limit)?;
@@ -273,8 +295,18 @@ impl Lane {
                 if self.loaded.len() >= limits::BACKLOG_CHUNK && !self.reaches_over(first) {
                     return Ok(loaded);
                 }
+                if chunk
+                    .sequences
+                    .iter()
+                    .any(|of_it| self.comes_by_again(*of_it))
+                {
+                    return Ok(match loaded {
+                        Loaded::Some => Loaded::Some,
+                        Loaded::Nothing | Loaded::TooEarly => Loaded::TooEarly,
+                    });
+                }
                 self.handle.inbox.loaded(chunk.len() as u64);
-                loaded += chunk.len();
+                loaded = Loaded::Some;
                 self.chunks.insert(
                     first,
                     OpenChunk {

@@ -14,6 +14,8 @@ pub mod clock;
 
 pub mod measure;
 
+mod cause;
+
 mod json;
 
 pub mod secret;

@@ -11,6 +11,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("measure", &[]),
+    ("cause", &[]),
     ("json", &["limits"]),
     ("secret", &["limits", "clock"]),
     ("webhook", &[]),
@@ -47,6 +48,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "delivery",
         &[
+            "cause",
             "span",
             "event",
             "query",
@@ -141,7 +143,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
-    ("client", &["event"]),
+    ("client", &["cause", "event"]),
     // What a subcommand checks without a bus: events, patterns, rule files.
     (
         "cli",

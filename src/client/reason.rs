@@ -1,22 +1,15 @@
 //! Why a call brought no answer, in words that say what to change.
 
-use std::error::Error;
+use crate::cause;
 
 /// The cause at the bottom, since reqwest's own message says only that sending failed; of TLS, what
 /// mends it.
 pub(super) fn reason(error: &reqwest::Error) -> String {
     let is_tls = error.url().is_some_and(|url| url.scheme() == "https");
-    let mut cause: &dyn Error = error;
-    loop {
-        if let Some(tls) = tls_error(cause) {
-            return words(tls);
-        }
-        match cause.source() {
-            Some(next) => cause = next,
-            None => break,
-        }
+    if let Some(tls) = cause::chain(error).find_map(cause::tls) {
+        return words(tls);
     }
-    let text = cause.to_string();
+    let text = cause::chain(error).last().unwrap_or(error).to_string();
     match text.split_once("received fatal alert: ") {
         // HTTP/2 keeps of its transport's error the text only.
         Some((_, alert)) => alert_words(alert),
@@ -29,13 +22,6 @@ pub(super) fn reason(error: &reqwest::Error) -> String {
         }
         None => text,
     }
-}
-
-/// The reason of a failed TLS connection, where this is one.
-fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
-    let io_error = error.downcast_ref::<std::io::Error>()?;
-    let inner = io_error.get_ref()?;
-    inner.downcast_ref().or_else(|| tls_error(inner))
 }
 
 fn words(error: &rustls::Error) -> String {

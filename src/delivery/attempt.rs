@@ -366,7 +366,7 @@ impl Sender {
         timing.tls = phases.tls.map(Into::into);
         let mut response = match sent {
             Some(Ok(response)) => response,
-            Some(Err(error)) if wire::is_timeout(&error) => {
+            Some(Err(error)) if wire::is_connect_timeout(&error) => {
                 return Outcome::TimedOut(format!(
                     "no connection within {:?}",
                     limits::CONNECT_TIMEOUT.min(timeout)
@@ -390,6 +390,9 @@ impl Sender {
         let is_reply = reply::is_reply(target, status, response.headers());
         let most = if is_reply {
             limits::REPLY_BYTES + 1
+        } else if response.content_length() > Some(limits::RESPONSE_BYTES as u64) {
+            // It will not be read to its end in any case: the start will do.
+            limits::RESPONSE_KEPT_BYTES
         } else {
             limits::RESPONSE_BYTES
         };

@@ -31,7 +31,7 @@ pub use self::connections::Connections;
 use self::dial::Dial;
 pub(crate) use self::phases::measured;
 pub(super) use self::resolver::Resolver;
-pub(crate) use self::words::{cut, describe, is_timeout, refusal};
+pub(crate) use self::words::{cut, describe, is_connect_timeout, refusal};
 use crate::guard::Guard;
 use crate::limits;
 

@@ -1,8 +1,13 @@
 //! The client over real sockets: what it measures, and what it does not put up with.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use rcgen::generate_simple_self_signed;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -170,4 +175,70 @@ async fn interim_answers_over_http2_do_not_pile_up() {
     let text = answer.unwrap_err();
     assert!(text.contains("HTTP/2 frames without end"), "{text}");
     assert!(phases.tls.is_some(), "{phases:?}");
+}
+
+/// What a connection does whose other side has gone away without a word, hours earlier.
+struct Silent;
+
+fn timed_out<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+}
+
+impl Connection for Silent {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Silent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        timed_out()
+    }
+}
+
+impl Write for Silent {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_is_told_apart_from_one_that_never_stood() {
+    let error_of = |stands: bool| async move {
+        let dial = tower::service_fn(move |_: Uri| {
+            std::future::ready(match stands {
+                true => Ok(Silent),
+                false => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            })
+        });
+        let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build(dial);
+        let url = "http://target.example/".parse().unwrap();
+        let (request, _) = outgoing(reqwest::Request::new(reqwest::Method::POST, url)).unwrap();
+        let answer = client.request(request).await;
+        tower::BoxError::from(answer.expect_err("nobody is there"))
+    };
+    let died = error_of(true).await;
+    assert!(!is_connect_timeout(&died), "{died:?}");
+    assert_eq!(
+        describe(&*died),
+        "the connection failed: connection error: the target gave no sign of life any more"
+    );
+    let never = error_of(false).await;
+    assert!(is_connect_timeout(&never), "{never:?}");
 }

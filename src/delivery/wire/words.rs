@@ -6,31 +6,25 @@ use std::io;
 use hyper_util::client::legacy;
 
 use super::dial::ConnectTimedOut;
+use crate::cause;
 use crate::guard::Refusal;
 use crate::limits;
 
 /// The guard's refusal, where that is at the root of the error.
 pub(crate) fn refusal<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Refusal> {
-    at_root(error)
+    cause::find(error)
 }
 
-/// Whether the error is a timeout of the client's own, such as the one for connecting.
-pub(crate) fn is_timeout(error: &tower::BoxError) -> bool {
-    at_root::<ConnectTimedOut>(&**error).is_some()
-        || at_root::<io::Error>(&**error)
-            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-}
-
-/// The first error of that type on the way down.
-fn at_root<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+/// Whether there was no connection in time. One that stood, and ended because its other side gave no
+/// sign of life any more, is another matter, although the system has the same word for both.
+pub(crate) fn is_connect_timeout(error: &tower::BoxError) -> bool {
+    let error: &(dyn Error + 'static) = &**error;
+    let was_connecting =
+        || cause::find::<legacy::Error>(error).is_some_and(legacy::Error::is_connect);
+    let timed_out = || {
+        cause::find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    };
+    cause::find::<ConnectTimedOut>(error).is_some() || (was_connecting() && timed_out())
 }
 
 /// One line: what failed, and why at the root.
@@ -51,9 +45,7 @@ pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     if !what.is_empty() {
         parts.push(what.to_owned());
     }
-    let mut next = Some(error);
-    while let Some(error) = next {
-        next = error.source();
+    for error in cause::chain(error) {
         // reqwest's and hyper-util's outer layers only say that there is an inner one.
         if error.is::<reqwest::Error>() {
             continue;
@@ -92,7 +84,7 @@ fn words(error: &(dyn Error + 'static)) -> String {
     let Some(io_error) = error.downcast_ref::<io::Error>() else {
         return text;
     };
-    if let Some(tls_error) = tls_error(io_error) {
+    if let Some(tls_error) = cause::tls(error) {
         return tls_words(tls_error);
     }
     let plain = match io_error.kind() {
@@ -102,17 +94,11 @@ fn words(error: &(dyn Error + 'static)) -> String {
         io::ErrorKind::BrokenPipe => "connection closed by the target",
         io::ErrorKind::HostUnreachable => "host unreachable",
         io::ErrorKind::NetworkUnreachable => "network unreachable",
+        io::ErrorKind::TimedOut => "the target gave no sign of life any more",
         io::ErrorKind::UnexpectedEof => "connection closed early",
         _ => return text,
     };
     plain.to_owned()
-}
-
-/// The reason of a failed TLS connection, through however many wrappings.
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    let inner = error.get_ref()?;
-    let nested = inner.downcast_ref::<io::Error>();
-    inner.downcast_ref().or_else(|| tls_error(nested?))
 }
 
 /// Why the other side ended the connection, by the names of RFC 8446, section 6.

@@ -167,6 +167,8 @@ fn the_example_rules_pass_their_tests() {
     check(&one, 0, "3 cases of 1 rule: 3 passed", "");
     let one = run(&["rule", "test", "rules/default/all-orders.json"]);
     check(&one, 3, "", "all-orders.tests.json");
+    let examples = run(&["rule", "test", "examples/rules/default"]);
+    check(&examples, 0, "2 cases of 1 rule: 2 passed", "");
     let nothing = run(&["rule", "test", "schemas"]);
     check(&nothing, 3, "", "there are no tests");
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::extract::Sent;
 use super::openapi::{Bus, Name, Rule};
-use super::{Api, Problem, access, audit, buses, extract, rules};
+use super::{Api, Problem, access, audit, buses, extract, rules, warnings};
 use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, RuleName, Sequence};
@@ -53,6 +53,9 @@ pub(super) struct Report {
     /// Whether anything is not as before.
     changed: bool,
     changes: Vec<Entry>,
+    /// What is worth a word, and was no reason to refuse it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,6 +85,7 @@ pub(super) async fn apply(
     let wanted: Wanted = extract::json(&api, body, limits::BODY_BYTES).await?;
     wanted.check(&caller)?;
     let (prune, dry_run) = (wanted.prune, wanted.dry_run);
+    let warnings = wanted.warnings(&api);
     let folder = wanted.folder(&api)?;
     let applied = api.rules.apply_whole(folder, prune, dry_run).await?;
     let changed = |one: &Applied| one.change != AppliedChange::Unchanged;
@@ -90,6 +94,7 @@ pub(super) async fn apply(
         dry_run,
         changed: applied.iter().any(changed),
         changes: applied.into_iter().map(entry).collect::<Result<_, _>>()?,
+        warnings,
     }))
 }
 
@@ -103,6 +108,16 @@ impl Wanted {
             }
         }
         Ok(())
+    }
+
+    fn warnings(&self, api: &Api) -> Vec<String> {
+        let of_bus = |(bus, wanted): (&BusName, &WantedBus)| -> Vec<String> {
+            let rules = wanted.rules.iter();
+            let of_rules = rules
+                .flat_map(|(rule, document)| warnings::of_rule(api, bus, rule, document.get()));
+            of_rules.collect()
+        };
+        self.buses.iter().flat_map(of_bus).collect()
     }
 
     fn folder(self, api: &Api) -> Result<Folder, Problem> {

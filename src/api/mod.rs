@@ -35,6 +35,7 @@ mod tail;
 mod targets;
 mod trace;
 mod transforms;
+mod warnings;
 mod web_page;
 
 use std::net::SocketAddr;

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::extract::{self, Filter, Place, Sent};
 use super::openapi::{Name, Rule as ShownRule};
 use super::page::Page;
-use super::{Api, Problem, buses, revision};
+use super::{Api, Problem, buses, revision, warnings};
 use crate::access::{Caller, Scope};
 use crate::limits;
 use crate::log::{BusName, RuleName, Sequence};
@@ -84,7 +84,9 @@ pub(super) async fn put(
     check_replies(&caller, &text)?;
     let (outcome, revision) = api.rules.put_rule(bus, rule, &text, expected).await?;
     let status = revision::put_status(outcome);
-    Ok(revision::document(status, revision, &text))
+    let answer = revision::document(status, revision, &text);
+    let warnings = warnings::of_rule(&api, bus, rule, &text);
+    Ok(warnings::with(answer, &warnings))
 }
 
 /// Replies may be published to another bus: who puts such a rule must be allowed to publish there,

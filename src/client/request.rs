@@ -215,11 +215,18 @@ impl Client {
             .get("etag")
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
+        let warnings = response.headers().get_all("eventyard-warning").iter();
+        let warnings = warnings.filter_map(|value| value.to_str().ok().map(str::to_owned));
+        let warnings = warnings.collect();
         let body = self.body(response).await?;
         let body = if body.is_empty() { &b"null"[..] } else { &body };
         let document =
             serde_json::from_slice(body).map_err(|error| self.not_a_bus(&error.to_string()))?;
-        Ok(Versioned { document, etag })
+        Ok(Versioned {
+            document,
+            etag,
+            warnings,
+        })
     }
 
     pub(super) async fn ok(&self, request: RequestBuilder) -> Result<Response, ClientError> {

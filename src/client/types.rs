@@ -40,6 +40,8 @@ pub struct Versioned {
     pub document: Json,
     /// Its `ETag`, for `if_match`.
     pub etag: Option<String>,
+    /// What the bus finds worth a word of what was put.
+    pub warnings: Vec<String>,
 }
 
 /// A whole configuration of buses and rules, by name.
@@ -84,6 +86,9 @@ pub struct Applied {
     pub changed: bool,
     /// One entry a document, buses before rules.
     pub changes: Vec<AppliedDocument>,
+    /// What the bus finds worth a word of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What became of one document.

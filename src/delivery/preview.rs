@@ -14,13 +14,16 @@ use super::transformed::transformed;
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::log::LoggedEvent;
-use crate::rule::Target;
+use crate::rule::{Auth, Target};
 
 /// In the place of a method: the event is not sent, but pulled.
 const PULL: &str = "PULL";
 
+/// In the place of what stands in a secret, or comes from a token server.
+const MASKED: &str = "<secret>";
+
 /// A request as it would be sent, but for what each attempt adds: `user-agent`, `webhook-id`,
-/// `webhook-timestamp`, the signature and the credentials.
+/// `webhook-timestamp` and the signature. Credentials are shown without their values.
 #[derive(Debug, Clone)]
 pub struct Preview {
     pub method: String,
@@ -48,16 +51,36 @@ pub fn preview(target: &Target, event: Event, now: Timestamp) -> Result<Preview,
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())))
         .collect();
+    let mut url = draft.url.to_string();
+    if let Some(auth) = &target.auth {
+        if let Some(name) = auth.header() {
+            headers.push((name.as_str().to_owned(), masked(auth)));
+        }
+        if let Some(name) = auth.parameter() {
+            let mut with_name = draft.url.clone();
+            with_name.query_pairs_mut().append_pair(name, "");
+            url = format!("{with_name}{MASKED}");
+        }
+    }
     headers.sort();
     Ok(Preview {
         method: match target.pull {
             Some(_) => PULL.to_owned(),
             None => draft.method.to_string(),
         },
-        url: draft.url.to_string(),
+        url,
         headers,
         body: draft.body,
     })
+}
+
+/// The header that shows who sends, without its value.
+fn masked(auth: &Auth) -> String {
+    match auth {
+        Auth::Basic { .. } => format!("Basic {MASKED}"),
+        Auth::Bearer(_) | Auth::OAuth2(_) => format!("Bearer {MASKED}"),
+        Auth::ApiKey { .. } => MASKED.to_owned(),
+    }
 }
 
 impl Preview {

@@ -183,6 +183,22 @@ fn the_example_rules_are_valid_for_both() {
 }
 
 #[test]
+fn the_examples_of_credentials_are_valid_for_both() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/rules");
+    let read = read_folder(&root).unwrap_or_else(|error| panic!("{error}"));
+    let rules = validator(&schema("rule"));
+    let mut secrets = 0;
+    for (bus, rule, document) in &read.rules {
+        let json: Value = serde_json::from_str(document.text()).unwrap();
+        assert!(rules.is_valid(&json), "{bus}/{rule}");
+        for target in document.targets.clone() {
+            secrets += target.for_preview(bus, rule).secrets().count();
+        }
+    }
+    assert_eq!(secrets, 8);
+}
+
+#[test]
 fn the_example_tests_are_valid_for_both() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tests = validator(&schema("tests"));

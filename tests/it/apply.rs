@@ -304,3 +304,57 @@ async fn what_a_bus_holds_is_written_into_a_folder_and_goes_back_as_it_was() {
     let (code, _, err) = run(&bus, &["rule", "export", name, "--bus", "none"]).await;
     assert_eq!(code, 3, "{err}");
 }
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_worth_a_word_and_no_refusal() {
+    let bus = TestBus::start().await;
+    let target = json!({"id": "t", "url": "http://127.0.0.1:9/",
+        "auth": {"bearer": {"secret": "token"}}, "signing": {"secret": "key"}});
+    let rule = json!({"pattern": {"type": ["a"]}, "targets": [target]});
+    let path = "/v1/buses/default/rules/r";
+    let said = |name: &str| {
+        format!(
+            "default/r/t: there is no secret `{name}`; deliveries wait until it is set, with \
+             `eventyard secret set {name}`"
+        )
+    };
+    let put = bus.put(path, &rule).await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    let warnings: Vec<&str> = put
+        .headers
+        .get_all("eventyard-warning")
+        .iter()
+        .map(|value| value.to_str().unwrap())
+        .collect();
+    assert_eq!(warnings, [said("key"), said("token")]);
+    let set = bus.put("/v1/secrets/token", &json!({"value": "x"})).await;
+    assert!(set.status.is_success());
+    for dry_run in [true, false] {
+        let wanted = json!({"buses": {"default": {"rules": {"r": rule}}}, "dry_run": dry_run});
+        let answer = bus.post(APPLY, &wanted).await.json();
+        assert_eq!(answer["warnings"], json!([said("key")]));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("r.json");
+    std::fs::write(&file, rule.to_string()).unwrap();
+    let url = bus.url("");
+    let told = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_eventyard"))
+            .args(["rule", "apply", file.to_str().unwrap(), "--url", &url])
+            .output()
+            .unwrap()
+    });
+    let told = told.await.unwrap();
+    assert!(told.status.success());
+    let text = String::from_utf8(told.stderr).unwrap();
+    assert!(
+        text.contains(&format!("warning: {}", said("key"))),
+        "{text}"
+    );
+    let set = bus
+        .put("/v1/secrets/key", &json!({"generate": "ed25519"}))
+        .await;
+    assert!(set.status.is_success(), "{}", set.text());
+    let put = bus.put(path, &rule).await;
+    assert!(put.headers.get("eventyard-warning").is_none());
+}

@@ -134,3 +134,41 @@ async fn what_cannot_be_previewed_is_refused_with_its_place() {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
     }
 }
+
+#[tokio::test]
+async fn credentials_are_previewed_without_their_values() {
+    let bus = TestBus::start().await;
+    let value = json!({"value": "hunter2"});
+    let set = bus.put("/v1/secrets/known", &value).await;
+    assert!(set.status.is_success());
+    let secret = json!({"secret": "known"});
+    let of = |place: &str| json!({"api_key": {"in": place, "name": "x-key", "value": secret}});
+    let basic = json!({"basic": {"username": "shop", "password": secret}});
+    let oauth2 = json!({"oauth2": {"token_url": "https://login.test/t", "client_id": "shop",
+        "client_secret": secret}});
+    let url = "http://h/?a=1";
+    for (auth, header, wanted, shown_url) in [
+        (basic, "authorization", "Basic <secret>", url),
+        (
+            json!({"bearer": secret}),
+            "authorization",
+            "Bearer <secret>",
+            url,
+        ),
+        (oauth2, "authorization", "Bearer <secret>", url),
+        (of("header"), "x-key", "<secret>", url),
+        (of("query"), "x-key", "", "http://h/?a=1&x-key=<secret>"),
+    ] {
+        let target = json!({"id": "t", "url": url, "auth": auth});
+        let preview = bus
+            .post(PREVIEW, &json!({"target": target, "event": event()}))
+            .await;
+        assert!(!preview.text().contains("hunter2"));
+        let preview = preview.json();
+        assert_eq!(
+            preview["headers"][header].as_str().unwrap_or_default(),
+            wanted
+        );
+        assert_eq!(preview["url"], shown_url);
+    }
+}

@@ -70,5 +70,6 @@ fn report() -> Value {
             {"bus": "default", "change": "unchanged", "revision": 3},
             {"bus": "default", "rule": "large-orders", "change": "created"},
         ],
+        "warnings": ["default/large-orders/billing: there is no secret `billing-token`; deliveries wait until it is set, with `eventyard secret set billing-token`"],
     })
 }

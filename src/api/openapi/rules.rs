@@ -7,6 +7,10 @@ use super::operation::Operation;
 use crate::api::page::Page;
 use crate::api::rules::RuleList;
 
+const WARNING: &str = "Eventyard-Warning";
+const ABOUT_WARNING: &str =
+    "What is worth a word of it, such as a secret that is not there; one for each.";
+
 const RULE: &str = "/v1/buses/{bus}/rules/{rule}";
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -29,8 +33,10 @@ pub(super) fn operations() -> Vec<Operation> {
             .takes::<Rule>(&[("", rule())])
             .answers::<Rule>(200, "It was replaced, or was so already.", rule())
             .with_etag(200)
+            .with_header(200, WARNING, ABOUT_WARNING)
             .answers::<Rule>(201, "It was created.", rule())
             .with_etag(201)
+            .with_header(201, WARNING, ABOUT_WARNING)
             .refuses(&[409]),
         Operation::delete(RULE, "deleteRule", "Deletes a rule")
             .says("What its targets had not been sent becomes dead letters.")

@@ -8,7 +8,7 @@ use crate::cli::connect::BusArgs;
 use crate::cli::diff;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
-use crate::cli::output::{self, DIM, Format, GREEN, OutputArgs, RED, YELLOW, line, paint};
+use crate::cli::output::{self, DIM, Format, GREEN, OutputArgs, RED, YELLOW, line, note, paint};
 use crate::client::{Applied, AppliedDocument, ApplyOptions};
 use crate::rule::normalised;
 
@@ -83,8 +83,9 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             return Err(Failure::usage("--if-match is for a rule, not for a bus"));
         };
         let put = client.put_rule(&document.bus, rule, &document.text, Some(etag));
-        let etag = put.await?.etag;
-        let etag = etag.as_deref().unwrap_or("none");
+        let put = put.await?;
+        warn(&put.warnings);
+        let etag = put.etag.as_deref().unwrap_or("none");
         line(format_args!("applied {} (ETag {etag})", document.what()));
         return Ok(Exit::Ok);
     }
@@ -94,6 +95,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
         dry_run: args.dry_run,
     };
     let applied = client.apply(&configuration, options).await?;
+    warn(&applied.warnings);
     match args.output.output {
         Format::Json => {
             let text = serde_json::to_string(&applied)
@@ -105,6 +107,16 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     match applied.dry_run && applied.changed {
         true => Ok(Exit::CHANGES),
         false => Ok(Exit::Ok),
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        note(format_args!(
+            "{} {}",
+            paint(YELLOW, "warning:"),
+            output::one_line(warning)
+        ));
     }
 }
 

@@ -24,8 +24,8 @@ Examples:
   eventyard event get 42 --plain | eventyard rule preview rule.json --event -
 
 Shows the request to each target: method, URL, headers, body, as the rule's transform makes it.
-Nothing is sent, and no bus is needed. What each attempt adds (webhook- headers, signature,
-credentials, user-agent) is not shown.
+Nothing is sent, and no bus is needed. Of credentials it shows where they stand, not their values;
+what each attempt adds (webhook- headers, signature, user-agent) is not shown.
 
 Exits with 0 when all could be sent, and with 3 when one of them would be a dead letter.";
 

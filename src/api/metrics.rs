@@ -98,6 +98,7 @@ impl Metrics {
         self.publishing(&mut out, held_bytes);
         let tls = self.sources.tls.as_ref();
         handshakes(&mut out, &tls.map(Tls::figures).unwrap_or_default());
+        certificates(&mut out, tls.map(Tls::ends));
         self.journal(&mut out);
         self.routing(&mut out);
         let figures = self.sources.delivery.figures();
@@ -312,6 +313,20 @@ fn handshakes(out: &mut Exposition, figures: &tls::Figures) {
         .with(&[("outcome", "failed")], figures.failed)
         .with(&[("outcome", "slow")], figures.slow)
         .with(&[("outcome", "displaced")], figures.displaced);
+}
+
+fn certificates(out: &mut Exposition, ends: Option<tls::Ends>) {
+    let help = "When the first certificate in a file of the listener's ends, in seconds since 1970; only where the bus speaks TLS";
+    let mut family = out.gauge("eventyard_tls_certificate_not_after_seconds", help);
+    let Some(ends) = ends else { return };
+    for (file, end) in [
+        ("tls_cert_file", ends.certificate),
+        ("tls_client_ca_file", ends.authorities),
+    ] {
+        if let Some(end) = end {
+            family.with(&[("file", file)], end);
+        }
+    }
 }
 
 fn attempts(out: &mut Exposition, figures: &Figures) {

@@ -12,7 +12,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
-use super::{Clients, Config, TlsError};
+use super::validity::not_after;
+use super::{Clients, Config, Current, Ends, TlsError};
 use crate::limits;
 
 const CERTIFICATE: &str = "tls_cert_file";
@@ -67,7 +68,17 @@ impl Files {
     }
 
     /// What connections are made with.
-    pub(super) fn server(&self, config: &Config) -> Result<ServerConfig, TlsError> {
+    pub(super) fn current(&self, config: &Config) -> Result<Current, TlsError> {
+        Ok(Current {
+            server: Arc::new(self.server(config)?),
+            ends: Ends {
+                certificate: self.certificate.ends(),
+                authorities: self.client_ca.as_ref().and_then(PemFile::ends),
+            },
+        })
+    }
+
+    fn server(&self, config: &Config) -> Result<ServerConfig, TlsError> {
         let chain = self.certificate.certificates()?;
         let key_file = self.key.as_ref().unwrap_or(&self.certificate);
         let key = key_file.private_key()?;
@@ -150,6 +161,12 @@ impl PemFile {
             )),
             false => Ok(found),
         }
+    }
+
+    /// When the first of its certificates ends.
+    fn ends(&self) -> Option<u64> {
+        let certificates = self.certificates().ok()?;
+        certificates.iter().filter_map(|der| not_after(der)).min()
     }
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {

@@ -6,6 +6,7 @@
 
 mod files;
 mod handshakes;
+mod validity;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -90,9 +91,25 @@ pub enum TlsError {
 #[derive(Clone)]
 pub struct Tls(Arc<Shared>);
 
+/// When the certificates end that are in use, in seconds since 1970: of each file the one that ends
+/// first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Of the bus's own, and of those that lead to its authority.
+    pub certificate: Option<u64>,
+    /// Of the authorities of clients.
+    pub authorities: Option<u64>,
+}
+
+/// What connections are made with.
+struct Current {
+    server: Arc<ServerConfig>,
+    ends: Ends,
+}
+
 struct Shared {
     config: Config,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
     read: Mutex<Read>,
     handshakes: Handshakes,
 }
@@ -115,7 +132,7 @@ impl Tls {
     /// Reads the files, which must be good now.
     pub fn open(config: Config) -> Result<Tls, TlsError> {
         let files = files::read(&config)?;
-        let server = Arc::new(files.server(&config)?);
+        let current = files.current(&config)?;
         let clients = match &config.clients {
             None => "not asked for",
             Some(clients) if clients.are_optional => "optional",
@@ -127,7 +144,7 @@ impl Tls {
         );
         let handshakes = Handshakes::new(config.handshakes, config.handshake_timeout);
         Ok(Tls(Arc::new(Shared {
-            current: ArcSwap::new(server),
+            current: ArcSwap::from_pointee(current),
             read: Mutex::new(Read {
                 used: files.contents(),
                 refused: None,
@@ -165,9 +182,9 @@ impl Tls {
             read.refused = None;
             return Ok(());
         }
-        match files.and_then(|files| files.server(&shared.config)) {
-            Ok(server) => {
-                shared.current.store(Arc::new(server));
+        match files.and_then(|files| files.current(&shared.config)) {
+            Ok(current) => {
+                shared.current.store(Arc::new(current));
                 *read = Read {
                     used: found,
                     refused: None,
@@ -191,7 +208,8 @@ impl Tls {
 
     /// Shakes hands with a client, within the bounds.
     pub async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeError> {
-        let acceptor = TlsAcceptor::from(self.0.current.load_full());
+        let server = Arc::clone(&self.0.current.load().server);
+        let acceptor = TlsAcceptor::from(server);
         self.0.handshakes.shake(acceptor.accept(stream)).await
     }
 
@@ -199,6 +217,12 @@ impl Tls {
     #[must_use]
     pub fn figures(&self) -> Figures {
         self.0.handshakes.figures()
+    }
+
+    /// When the certificates in use end.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        self.0.current.load().ends
     }
 }
 

@@ -42,7 +42,7 @@ impl Place {
     }
 }
 
-fn is_in_use(tls: &Tls, before: &Arc<ServerConfig>) -> bool {
+fn is_in_use(tls: &Tls, before: &Arc<Current>) -> bool {
     Arc::ptr_eq(&tls.0.current.load_full(), before)
 }
 

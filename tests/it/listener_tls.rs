@@ -8,12 +8,14 @@ use std::time::Duration;
 use eventyard::config::Config;
 use eventyard::limits;
 use eventyard::tls::{self, Clients};
+use rcgen::{CertificateParams, date_time_ymd};
 use reqwest::{Client, Method, Version};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::exposition::Scrape;
 use crate::harness::{Authority, PATIENCE, TestBus, eventually, send};
 
 const HOST: &str = "127.0.0.1";
@@ -172,6 +174,46 @@ async fn certificates_change_under_a_running_bus_and_broken_ones_do_not() {
     assert!(!is_let_in(&bus, &client(&next, Some(&identity))).await);
     place.write("other.pem", &others.issue("shop").pem());
     assert!(is_let_in(&bus, &client(&next, Some(&place.path("other.pem")))).await);
+}
+
+/// What `/metrics` shows of a bus that speaks TLS and asks clients for certificates.
+pub(crate) async fn scraped() -> Scrape {
+    let place = Place::new();
+    scrape(&place, &place.start(place.tls(Some(true))).await).await
+}
+
+async fn scrape(place: &Place, bus: &TestBus) -> Scrape {
+    let client = client(&place.authority, None);
+    let text = send(client.get(https(bus, "/metrics"))).await.text();
+    Scrape::read(&text).unwrap()
+}
+
+#[tokio::test]
+async fn metrics_tell_when_the_first_certificate_of_a_file_ends() {
+    let place = Place::new();
+    let year = |year: i32| {
+        move |params: &mut CertificateParams| params.not_after = date_time_ymd(year, 1, 1)
+    };
+    let write = |own: i32, intermediate: i32| {
+        let own = place.authority.issue_with(HOST, year(own));
+        let intermediate = place.authority.issue_with("between", year(intermediate));
+        place.write("cert.pem", &(own.certificate + &intermediate.certificate));
+        place.write("key.pem", &own.key);
+    };
+    let check = async |bus: &TestBus, expected: f64| {
+        let shown = scrape(&place, bus).await;
+        let name = "eventyard_tls_certificate_not_after_seconds";
+        assert_eq!(shown.value(name, &[("file", "tls_cert_file")]), expected);
+        // What the library gives an authority that says nothing: the year 4096.
+        let authority = shown.value(name, &[("file", "tls_client_ca_file")]);
+        assert_eq!(authority, 67_090_118_400.0);
+    };
+    write(2040, 2030);
+    let bus = place.start(place.tls(Some(true))).await;
+    check(&bus, 1_893_456_000.0).await;
+    write(2040, 2050);
+    bus.running().reload().await.unwrap();
+    check(&bus, 2_208_988_800.0).await;
 }
 
 #[tokio::test]

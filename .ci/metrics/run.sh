@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# A bus that has something to tell shows metrics that Prometheus' own linter has nothing against.
+# A bus that has something to tell shows metrics that Prometheus' own linter has nothing against; its
+# promtool takes the configuration and the alerts, and these fire when they should.
 #
 # Usage: .ci/metrics/run.sh [PATH_OF_THE_EVENTYARD_BINARY]
-# Needs Go, curl and python3; fetches the linter.
+# Needs Go, curl and python3; fetches the linter. promtool is taken from the PATH; elsewhere it is built
+# once and kept, which takes some minutes and 2 GB of sources.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -24,6 +26,32 @@ if printf '# TYPE bad counter\nbad 1\n' | "$work/lint" > /dev/null; then
   exit 1
 fi
 
+promtool_version=v0.316.0
+kept=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/eventyard-ci/promtool-$promtool_version
+promtool=$(command -v promtool || true)
+if [[ -z $promtool ]]; then
+  promtool=$kept/promtool
+  [[ -x $promtool ]] || GOBIN=$kept GOFLAGS=-mod=mod \
+    go install "github.com/prometheus/prometheus/cmd/promtool@$promtool_version" ||
+    promtool=
+fi
+if [[ -n $promtool ]]; then
+  (
+    cd "$here/../../docker/prometheus"
+    "$promtool" check config prometheus.yaml
+    "$promtool" test rules alerts_test.yaml
+    # Each alert has a case in which it fires.
+    for alert in $(sed -n 's/^ *- alert: //p' alerts.yaml); do
+      grep -A1 "alertname: $alert\$" alerts_test.yaml | grep -q exp_alerts || {
+        echo "no case of alerts_test.yaml fires $alert"
+        exit 1
+      }
+    done
+  )
+else
+  echo "left out: promtool is not here and cannot be built"
+fi
+
 start_bus "$(free_ports 1)"
 export EVENTYARD_URL=$bus
 curl --silent --show-error --fail --output /dev/null -X PUT "$bus/v1/buses/default/rules/nobody" \
@@ -35,4 +63,5 @@ for _ in $(seq 300); do
 done
 curl --silent --show-error --fail "$bus/metrics" > "$work/metrics"
 "$work/lint" < "$work/metrics"
+if [[ -n $promtool ]]; then "$promtool" check metrics < "$work/metrics"; fi
 echo "$(grep -c '^# TYPE' "$work/metrics") metrics are well-formed"

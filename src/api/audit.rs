@@ -138,9 +138,7 @@ pub(super) fn actor(caller: &Caller) -> Actor {
             prefix: key.id.to_string(),
             name: key.name.to_string(),
         },
-        Caller::Token(token) => Actor::Token {
-            name: token.subject.clone(),
-        },
+        Caller::Token(token) => Actor::Token { name: token.name() },
     }
 }
 

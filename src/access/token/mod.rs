@@ -41,9 +41,32 @@ pub struct Config {
 /// A token that was judged good.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// Whom it speaks for; empty where it does not say.
+    pub issuer: String,
+    /// Whom it speaks for: one name for one party, among those of its issuer (RFC 7519, section 4.1.2).
     pub subject: String,
     pub(super) grants: Vec<Grant>,
+}
+
+impl Token {
+    #[cfg(test)]
+    pub(crate) fn of(issuer: &str, subject: &str) -> Token {
+        Token {
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+            grants: Vec::new(),
+        }
+    }
+
+    /// Its subject, as it is shown to people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        shown(&self.subject)
+    }
+}
+
+fn shown(subject: &str) -> String {
+    let shown = subject.chars().filter(|c| !c.is_control());
+    shown.take(limits::TOKEN_SUBJECT_CHARS).collect()
 }
 
 /// Why a token is not taken. Nothing of it is repeated but its times.
@@ -65,6 +88,8 @@ pub enum TokenError {
     Audience,
     #[error("it has no expiry")]
     NoExpiry,
+    #[error("it does not say whom it speaks for (`sub`)")]
+    NoSubject,
     #[error("it expired at {0}")]
     Expired(Timestamp),
     #[error("it holds from {0} on")]
@@ -114,13 +139,12 @@ impl Tokens {
             now,
         };
         let claims = token.claims(&wanted)?;
-        let subject = claims
-            .get("sub")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let shown = subject.chars().filter(|c| !c.is_control());
+        // Two parties without a name would be one: to the audit, and to what is done once for each.
+        let subject = claims.get("sub").and_then(Value::as_str);
+        let subject = subject.filter(|subject| !shown(subject).trim().is_empty());
         Ok(Token {
-            subject: shown.take(limits::TOKEN_SUBJECT_CHARS).collect(),
+            issuer: self.config.issuer.clone(),
+            subject: subject.ok_or(TokenError::NoSubject)?.to_owned(),
             grants: grants(&claims, &self.config.scope_claim),
         })
     }

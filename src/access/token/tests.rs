@@ -303,6 +303,16 @@ fn a_token_is_for_this_bus_and_for_now() {
     check("nbf", json!(NOW + 60), Ok(()));
     check("nbf", Value::Null, Ok(()));
     check("nbf", json!([]), Err(TokenError::Malformed));
+    for nobody in [
+        Value::Null,
+        json!(""),
+        json!(" \n"),
+        json!(7),
+        json!(["shop"]),
+    ] {
+        check("sub", nobody, Err(TokenError::NoSubject));
+    }
+    check("sub", json!("s"), Ok(()));
 }
 
 #[test]

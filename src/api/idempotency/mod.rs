@@ -48,16 +48,20 @@ impl IdempotencyKey {
     }
 
     /// What it is known as: this caller's, for what is asked for there.
+        let id;
     pub(super) fn known_as(&self, caller: &Caller, place: &[&str]) -> u128 {
         let caller = match caller {
-            Caller::Anyone => String::new(),
-            Caller::Root => "root".to_owned(),
-            Caller::Key(key) => key.id.to_string(),
-            Caller::Token(token) => format!("token:{}", token.subject),
+            Caller::Anyone => ["anyone", "", ""],
+            Caller::Root => ["root", "", ""],
+            Caller::Key(key) => {
+                id = key.id.to_string();
+                ["key", &id, ""]
+            }
+            Caller::Token(token) => ["token", &token.issuer, &token.subject],
         };
-        let parts = [caller.as_str(), self.0.as_str()];
-        let parts = parts.iter().chain(place).map(|part| part.as_bytes());
-        fingerprint(parts)
+        let parts = caller.into_iter().chain([self.0.as_str()]);
+        let parts = parts.chain(place.iter().copied());
+        fingerprint(parts.map(str::as_bytes))
     }
 }
 
@@ -161,7 +165,7 @@ async fn create_once(api: &Arc<Api>, request: Request, next: Next) -> Result<Res
     let request = Request::from_parts(head, Body::from(whole.bytes.clone()));
     drop(whole);
     let owner = Arc::clone(api);
-    // To its end, also when the caller goes away: else it might be done and not remembered.
+    // To its end: else it might be done and not remembered.
     let work = async move {
         let response = next.run(request).await;
         let response = owner.kept_answers.keep(key, asked, response).await;
@@ -174,6 +178,7 @@ async fn create_once(api: &Arc<Api>, request: Request, next: Next) -> Result<Res
         Err(error) => Err(Problem::internal(error)),
     }
 }
+    use crate::access::Token;
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +230,16 @@ mod tests {
     fn a_key_holds_for_one_caller_and_one_place() {
         let key = IdempotencyKey("k".to_owned());
         let known = key.known_as(&Caller::Anyone, &["publish", "default"]);
+        let token = |issuer: &str, subject: &str| {
+            let caller = Caller::Token(Arc::new(Token::of(issuer, subject)));
+            key.known_as(&caller, &["publish", "default"])
+        };
+        let longest = "s".repeat(limits::TOKEN_SUBJECT_CHARS);
+        let of_token = token("https://id.example", &longest);
+        assert_eq!(of_token, token("https://id.example", &longest));
+        assert_ne!(of_token, token("https://other.example", &longest));
+        // It is shown shortened, and told apart by all of it.
+        assert_ne!(of_token, token("https://id.example", &(longest + "s")));
         assert_eq!(
             known,
             key.known_as(&Caller::Anyone, &["publish", "default"])

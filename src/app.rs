@@ -1,7 +1,7 @@
 //! Puts the parts together: `Config` → [`App`] → [`Running`], and takes them down again.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::delivery::{self, Delivery};
 use crate::limits;
 use crate::log::{Disk, Log};
 use crate::router::Router;
-use crate::rule::{FolderWatch, Rules, read_folder};
+use crate::rule::{Ensure, FolderWatch, Rules};
 use crate::schedule::Schedule;
 use crate::secret::Secrets;
 use crate::span;
@@ -122,7 +122,7 @@ impl App {
         let guard = config.guard(addr);
         let rules = Rules::load_guarded(log.clone(), guard.clone())?;
         if let Some(dir) = &config.rules_dir {
-            ensure(&rules, dir).await?;
+            ensure(&rules, &audit, dir).await?;
         }
         let mut stages = Stages::default();
         let (spans, exporter) = span::start(&config.spans, &addr.to_string())
@@ -185,7 +185,8 @@ impl App {
             stages.start("signers", move |stop| keep_signers(access, every, stop));
         }
         stages.start("access", |stop| keep_uses(access, stop));
-        stages.start("audit", |stop| forget_audit(audit, stop));
+        let kept = audit.clone();
+        stages.start("audit", |stop| forget_audit(kept, stop));
         if let Some(tls) = tls.clone() {
             stages.start("certificates", |stop| watch_certificates(tls, stop));
         }
@@ -195,7 +196,7 @@ impl App {
         });
         let folder = config
             .rules_dir
-            .map(|dir| FolderWatch::start(rules.clone(), dir));
+            .map(|dir| watch_folder(rules.clone(), audit.clone(), dir));
         tracing::info!(%addr, data_dir = %config.log.dir.display(), "the bus answers");
         tracing::info!(allow = ?config.targets.allow, deny = ?config.targets.deny, "the guard over targets' addresses: {}", guard.describe());
         Ok(Running {
@@ -341,11 +342,19 @@ async fn keep_uses(access: Access, stop: Stop) -> anyhow::Result<()> {
     }
 }
 
+/// Makes the bus hold what the folder describes, again and again.
+fn watch_folder(rules: Rules, audit: Audit, dir: PathBuf) -> FolderWatch {
+    let folder = dir.clone();
+    let ensure: Ensure = Box::new(move || {
+        let (rules, audit, dir) = (rules.clone(), audit.clone(), dir.clone());
+        Box::pin(async move { api::ensure_folder(&rules, &audit, &dir).await })
+    });
+    FolderWatch::start(folder, ensure)
+}
+
 /// Makes the bus hold what the folder describes; one bad file refuses the whole folder.
-async fn ensure(rules: &Rules, dir: &Path) -> anyhow::Result<()> {
-    let report = rules
-        .ensure(read_folder(dir)?.admitted(dir, rules.guard())?)
-        .await?;
+async fn ensure(rules: &Rules, audit: &Audit, dir: &Path) -> anyhow::Result<()> {
+    let report = api::ensure_folder(rules, audit, dir).await?;
     tracing::info!(folder = %dir.display(), %report, "the rules folder is applied");
     for (bus, rule) in &report.extra {
         tracing::info!(%bus, %rule, "no file describes this rule; it stays until it is deleted over the API");

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, RequestExt as _};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,11 +19,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::extract::Filter;
 use super::openapi::Moment;
 use super::page::Page;
-use super::{Api, Problem, events, keys, secrets, targets};
+use super::{Api, Problem, events, keys, routes, secrets, targets};
 use crate::access::Caller;
-use crate::audit::{Actor, Audit, Call, Entry, Outcome, Query, masked};
+use crate::audit::{Actor, Audit, Call, Entry, Outcome, Query, document, masked};
 use crate::limits;
 use crate::log::{BusName, RuleName, TargetName};
+use crate::rule::Rules;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +53,7 @@ pub(super) async fn keep(
 }
 
 async fn kept(
-    api: &Api,
+    api: &Arc<Api>,
     route: &str,
     mut request: Request,
     next: Next,
@@ -61,13 +63,41 @@ async fn kept(
         true => Some(asked(api, &mut request).await?),
         false => None,
     };
+    let takes_turn = subject != Subject::Other || route == routes::APPLY;
+    if takes_turn {
+        // Nobody waits for a body while others wait for their turn.
+        read_ahead(api, &mut request, limits::BODY_BYTES).await?;
+    }
+    let (route, owner) = (route.to_owned(), Arc::clone(api));
+    // To its end: what was begun is ended, also when the caller goes away.
+    let work = async move {
+        let api = &*owner;
+        let turn = match takes_turn {
+            true => Some(api.audit.turn().await),
+            false => None,
+        };
+        let response = written_down(api, route, subject, asked, request, next).await;
+        drop(turn);
+        response
+    };
+    api.to_its_end(work).await?
+}
+
+async fn written_down(
+    api: &Api,
+    route: String,
+    subject: Subject,
+    asked: Option<Value>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let (headers, extensions) = (request.headers(), request.extensions());
     let call = Call {
         actor: extensions.get().map_or(Actor::Anyone, actor),
         peer: extensions.get().map(|Peer(peer)| peer.ip()),
         request_id: request_id(headers),
         method: request.method().to_string(),
-        route: route.to_owned(),
+        route,
         path: request.uri().path().to_owned(),
         before: subject.state(api),
         asked,
@@ -89,12 +119,18 @@ async fn kept(
 
 /// What was asked of a call that is for many things at once; the handler reads it again.
 async fn asked(api: &Api, request: &mut Request) -> Result<Value, Problem> {
-    let body = std::mem::take(request.body_mut());
-    let whole = api.bodies.read(body, limits::AUDIT_ASKED_BYTES).await?;
-    let asked = serde_json::from_slice(&whole.bytes);
-    *request.body_mut() = Body::from(whole.bytes.clone());
+    let bytes = read_ahead(api, request, limits::AUDIT_ASKED_BYTES).await?;
     // What is no JSON is refused by the handler.
-    Ok(asked.unwrap_or_else(|_| json!({"left_out_bytes": whole.bytes.len()})))
+    let asked = serde_json::from_slice(&bytes);
+    Ok(asked.unwrap_or_else(|_| json!({"left_out_bytes": bytes.len()})))
+}
+
+/// The body as it came, which the handler reads again.
+async fn read_ahead(api: &Api, request: &mut Request, limit: usize) -> Result<Bytes, Problem> {
+    let body = std::mem::take(request.body_mut());
+    let bytes = api.bodies.read(body, limit).await?.bytes.clone();
+    *request.body_mut() = Body::from(bytes.clone());
+    Ok(bytes)
 }
 
 /// The key that a call made, which its path could not name.
@@ -149,7 +185,7 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
     is_sane.then(|| id.to_owned())
 }
 
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     audit: &Audit,
     work: impl FnOnce(&Audit) -> T + Send + 'static,
 ) -> Result<T, Problem> {
@@ -159,6 +195,7 @@ async fn on_disk<T: Send + 'static>(
 }
 
 /// What a call is about, where its state can be told.
+#[derive(PartialEq)]
 enum Subject {
     Bus(BusName),
     Rule(BusName, RuleName),
@@ -209,14 +246,8 @@ impl Subject {
     /// What it is now, without what is secret; `None` when it is not there.
     fn state(&self, api: &Api) -> Option<Value> {
         match self {
-            Self::Bus(bus) => {
-                let bus = api.rules.bus(bus)?;
-                Some(document(bus.revision, bus.document.text()))
-            }
-            Self::Rule(bus, rule) => {
-                let rule = api.rules.rule(bus, rule)?;
-                Some(document(rule.revision, rule.document.text()))
-            }
+            Self::Bus(bus) => bus_state(&api.rules, bus),
+            Self::Rule(bus, rule) => rule_state(&api.rules, bus, rule),
             Self::Target(bus, rule, target) => targets::state(api, bus, rule, target),
             Self::Secret(name) => secrets::state(api, name),
             Self::Key(prefix) => keys::state(api, prefix),
@@ -225,9 +256,14 @@ impl Subject {
     }
 }
 
-fn document(revision: u64, text: &str) -> Value {
-    let document = serde_json::from_str(text).unwrap_or_default();
-    json!({"revision": revision, "document": masked(document)})
+pub(super) fn bus_state(rules: &Rules, bus: &BusName) -> Option<Value> {
+    let bus = rules.bus(bus)?;
+    Some(document(bus.revision, bus.document.text()))
+}
+
+pub(super) fn rule_state(rules: &Rules, bus: &BusName, rule: &RuleName) -> Option<Value> {
+    let rule = rules.rule(bus, rule)?;
+    Some(document(rule.revision, rule.document.text()))
 }
 
 /// Which entries are wanted.
@@ -240,7 +276,7 @@ pub(super) struct Browse {
     /// The `next` of the page before.
     #[param(example = "4711")]
     after: Option<String>,
-    /// Only of this key, by its prefix or name, or of `root`, `anyone` or `stranger`.
+    /// Only of this key, by its prefix or name, or of `root`, `anyone`, `stranger` or `rules_folder`.
     #[param(example = "shop")]
     actor: Option<String>,
     /// Only of this path and what is below it.
@@ -273,7 +309,7 @@ pub(super) struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object, required = false)]
     asked: Option<Value>,
-    /// Null: nobody knows, since the bus was killed or the caller went away.
+    /// Null: nobody knows, since the bus was killed.
     status: Option<u16>,
     /// What was there.
     #[schema(value_type = Option<Object>)]
@@ -287,13 +323,13 @@ pub(super) struct Shown {
     refusals_left_out: Option<u64>,
 }
 
-/// Who called: an API key, a token of an identity provider, `root` (the root key), `anyone` (nobody is asked for a key), or `stranger`
-/// (no key that is known).
+/// Who called: an API key, a token of an identity provider, `root` (the root key), `anyone` (nobody is
+/// asked for a key), `stranger` (no key that is known), or a file of the rules folder.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AuditActor)]
 #[allow(dead_code, reason = "it describes `Actor`, which knows no API")]
 pub(super) struct ShownActor {
-    /// `key`, `token`, `root`, `anyone` or `stranger`
+    /// `key`, `token`, `root`, `anyone`, `stranger` or `rules_folder`
     kind: String,
     /// Of a key.
     #[schema(value_type = String, required = false)]
@@ -301,6 +337,9 @@ pub(super) struct ShownActor {
     /// Of a key; of a token its subject.
     #[schema(value_type = String, required = false)]
     name: Option<String>,
+    /// Of the rules folder.
+    #[schema(value_type = String, required = false)]
+    file: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -338,18 +377,19 @@ pub(super) async fn list(
 
 impl From<Entry> for Shown {
     fn from(entry: Entry) -> Self {
+        let call = entry.call;
         Self {
             entry: entry.entry,
             time: entry.at.to_string(),
-            actor: entry.actor,
-            peer: entry.peer.map(|peer| peer.to_string()),
-            request_id: entry.request_id,
-            method: entry.method,
-            route: entry.route,
-            path: entry.path,
-            asked: entry.asked,
+            actor: call.actor,
+            peer: call.peer.map(|peer| peer.to_string()),
+            request_id: call.request_id,
+            method: call.method,
+            route: call.route,
+            path: call.path,
+            asked: call.asked,
             status: entry.status,
-            before: entry.before,
+            before: call.before,
             after: entry.after,
             refusals_left_out: entry.refusals_left_out,
         }

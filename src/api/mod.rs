@@ -29,6 +29,7 @@ mod revision;
 mod routes;
 mod rules;
 mod scheduled;
+mod rules_folder;
 mod secrets;
 mod server;
 mod tail;
@@ -46,6 +47,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use tracing::{Instrument as _, Span};
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::delivery::Delivery;
@@ -63,6 +65,7 @@ pub use front::serve;
 pub use openapi::description;
 pub use routes::{contract, routes};
 pub use server::bind;
+pub use rules_folder::ensure_folder;
 
 /// How the bus answers HTTP.
 #[derive(Debug, Clone)]
@@ -183,6 +186,18 @@ impl Api {
     }
 
     fn is_draining(&self) -> bool {
+    /// Does its work to the end, also when the caller goes away.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        match self.tasks.spawn(work.instrument(Span::current())).await {
+            Ok(done) => Ok(done),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => Err(Problem::internal(error)),
+        }
+    }
+
         self.draining.is_cancelled()
     }
 }

@@ -54,10 +54,11 @@ const MANAGE_ALL: Need = Need::OnAll(Scope::Manage);
 const MANAGE_ANY: Need = Need::OnAny(Scope::Manage);
 const READ_ANY: Need = Need::OnAny(Scope::Read);
 
-const BUS: &str = "/v1/buses/{bus}";
-const RULE: &str = "/v1/buses/{bus}/rules/{rule}";
+pub(super) const BUS: &str = "/v1/buses/{bus}";
+pub(super) const RULE: &str = "/v1/buses/{bus}/rules/{rule}";
 const TARGET: &str = "/v1/buses/{bus}/rules/{rule}/targets/{target}";
 const METRICS: &str = "/metrics";
+pub(super) const APPLY: &str = "/v1/apply";
 
 /// The one table of routes: who adds one says here what it needs.
 fn table() -> Vec<Route> {
@@ -103,7 +104,7 @@ fn table() -> Vec<Route> {
         post(&below(TARGET, "/ack"), Need::Consume, pulls::ack),
         post(&below(TARGET, "/nack"), Need::Consume, pulls::nack),
         post(&below(TARGET, "/extend"), Need::Consume, pulls::extend),
-        post("/v1/apply", MANAGE_ANY, apply::apply),
+        post(APPLY, MANAGE_ANY, apply::apply),
         get("/v1/secrets", READ_ALL, secrets::list),
         get("/v1/secrets/{secret}", READ_ALL, secrets::one),
         put("/v1/secrets/{secret}", MANAGE_ALL, secrets::put),

@@ -31,6 +31,11 @@ pub enum Actor {
     Token {
         name: String,
     },
+    /// Nobody called: a file of the rules folder says so.
+    RulesFolder {
+        /// Below the folder.
+        file: String,
+    },
 }
 
 impl Actor {
@@ -42,12 +47,13 @@ impl Actor {
             Self::Root => called == "root",
             Self::Key { prefix, name } => called == prefix || called == name,
             Self::Token { name } => called == name,
+            Self::RulesFolder { file } => called == "rules_folder" || called == file,
         }
     }
 }
 
 /// A call that is about to be answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     pub actor: Actor,
     pub peer: Option<IpAddr>,
@@ -76,14 +82,8 @@ pub struct Outcome {
 pub struct Entry {
     pub entry: u64,
     pub at: Timestamp,
-    pub actor: Actor,
-    pub peer: Option<IpAddr>,
-    pub request_id: Option<String>,
-    pub method: String,
-    pub route: String,
-    pub path: String,
-    pub before: Option<Value>,
-    pub asked: Option<Value>,
+    #[serde(flatten)]
+    pub call: Call,
     /// `None`: nobody knows.
     pub status: Option<u16>,
     pub after: Option<Value>,
@@ -94,7 +94,7 @@ pub struct Entry {
 impl Entry {
     /// Whether its path is this one, or below it.
     pub(super) fn is_about(&self, subject: &str) -> bool {
-        let rest = self.path.strip_prefix(subject.trim_end_matches('/'));
+        let rest = self.call.path.strip_prefix(subject.trim_end_matches('/'));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
@@ -110,14 +110,12 @@ impl Call {
         Entry {
             entry,
             at,
-            actor: self.actor,
-            peer: self.peer,
-            request_id: self.request_id,
-            method: self.method,
-            route: self.route,
-            path,
-            before: self.before.map(bounded),
-            asked: self.asked.map(bounded),
+            call: Call {
+                path,
+                before: self.before.map(bounded),
+                asked: self.asked.map(bounded),
+                ..self
+            },
             status: None,
             after: None,
             refusals_left_out: None,
@@ -169,6 +167,13 @@ impl Line {
         text
     }
 
+    pub(super) fn at(&self) -> Timestamp {
+        match self {
+            Self::Entry(entry) => entry.at,
+            Self::Ending(ending) => ending.at,
+        }
+    }
+
     /// `None`: it was damaged, or written by another version.
     pub(super) fn read(text: &[u8]) -> Option<Line> {
         match text.starts_with(ENDING) {
@@ -185,6 +190,13 @@ fn bounded(value: Value) -> Value {
         true => json!({"left_out_bytes": bytes}),
         false => value,
     }
+}
+
+/// What is there: a document of ours, as of a revision, without what may be secret.
+#[must_use]
+pub fn document(revision: u64, text: &str) -> Value {
+    let document = serde_json::from_str(text).unwrap_or_default();
+    json!({"revision": revision, "document": masked(document)})
 }
 
 /// A document of ours without what may be secret in it: the values of headers and query parameters,

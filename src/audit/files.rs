@@ -37,6 +37,8 @@ struct Current {
     first: u64,
     file: File,
     bytes: u64,
+    /// When its last line was written.
+    last: Timestamp,
 }
 
 impl Files {
@@ -64,21 +66,29 @@ impl Files {
         }
         let mut next = 1;
         if let Some(first) = newest {
-            let (file, last) = reopen(&files.path(first))?;
-            next = last.map_or(first, |last| last + 1).max(first);
-            let bytes = file.metadata()?.len();
-            files.current = Some(Current { first, file, bytes });
+            let path = files.path(first);
+            let (file, newest) = reopen(&path)?;
+            next = newest.map_or(first, |newest| newest + 1).max(first);
+            let (bytes, last) = end_of(&path)?;
+            files.current = Some(Current {
+                first,
+                file,
+                bytes,
+                last,
+            });
         }
         Ok((files, next))
     }
 
-    /// Appends a line; with `is_flushed` it is on disk when this returns. `number` is that of an entry
-    /// that is in no file before.
-    pub(super) fn write(&mut self, number: u64, line: &[u8], is_flushed: bool) -> io::Result<()> {
+    /// Appends a line; with `is_flushed` it is on disk when this returns, and all before it. `number`
+    /// is that of an entry that is in no file before.
+    pub(super) fn write(&mut self, number: u64, line: Line, is_flushed: bool) -> io::Result<()> {
         let is_full = |current: &Current| current.bytes >= limits::AUDIT_FILE_BYTES;
         if self.current.as_ref().is_some_and(is_full) {
             self.close()?;
         }
+        let at = line.at();
+        let line = line.text();
         let current = match &mut self.current {
             Some(current) => current,
             None => {
@@ -87,13 +97,14 @@ impl Files {
                 self.current.insert(begun)
             }
         };
-        let mut written = current.file.write_all(line);
+        let mut written = current.file.write_all(&line);
         if written.is_ok() && is_flushed {
             written = current.file.sync_data();
         }
         match written {
             Ok(()) => {
                 current.bytes += line.len() as u64;
+                current.last = at;
                 Ok(())
             }
             // What reached the disk is unknown, and a failed flush is not tried again as if nothing
@@ -102,7 +113,7 @@ impl Files {
                 if let Err(error) = current.file.set_len(current.bytes) {
                     tracing::debug!(%error, "a line of the audit stays broken off");
                 }
-                self.close()?;
+                self.put_away();
                 Err(error)
             }
         }
@@ -139,13 +150,24 @@ impl Files {
         self.dir.join(format!("{first:020}.{EXTENSION}"))
     }
 
-    /// The current file is written no more.
+    /// The current file is on disk and is written no more.
     pub(super) fn close(&mut self) -> io::Result<()> {
-        if let Some(Current { first, .. }) = self.current.take() {
-            let (bytes, last) = end_of(&self.path(first))?;
-            self.whole.push(Whole { first, bytes, last });
+        let flushed = self
+            .current
+            .as_ref()
+            .map(|current| current.file.sync_data());
+        self.put_away();
+        flushed.unwrap_or(Ok(()))
+    }
+
+    fn put_away(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.whole.push(Whole {
+                first: current.first,
+                bytes: current.bytes,
+                last: current.last,
+            });
         }
-        Ok(())
     }
 }
 
@@ -157,7 +179,12 @@ fn begin(dir: &Path, path: &Path, first: u64) -> io::Result<Current> {
         .open(path)?;
     File::open(dir)?.sync_all()?;
     let bytes = file.metadata()?.len();
-    Ok(Current { first, file, bytes })
+    Ok(Current {
+        first,
+        file,
+        bytes,
+        last: Timestamp::default(),
+    })
 }
 
 /// Opens the newest file to be appended to, cut behind its last whole line; and the last entry in it.
@@ -185,11 +212,8 @@ fn end_of(path: &Path) -> io::Result<(u64, Timestamp)> {
     file.seek(SeekFrom::Start(bytes.saturating_sub(tail)))?;
     let mut text = Vec::new();
     file.read_to_end(&mut text)?;
-    let mut times = lines(&text).map(|line| match line {
-        Line::Entry(entry) => entry.at,
-        Line::Ending(ending) => ending.at,
-    });
-    Ok((bytes, times.next_back().unwrap_or_default()))
+    let last = lines(&text).next_back();
+    Ok((bytes, last.map(|line| line.at()).unwrap_or_default()))
 }
 
 /// Those that read.

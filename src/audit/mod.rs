@@ -4,6 +4,8 @@
 //! it. Where the second is missing nobody knows: the bus was killed, or the caller went away. The
 //! lines stand in files of their own and not in the journal: some of what they tell of (secrets, keys)
 //! is not there either, and they are to be written when the journal takes nothing.
+//!
+//! Changes take turns ([`Audit::turn`]), so that what one finds before and leaves behind is its own.
 
 mod entry;
 mod files;
@@ -14,8 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
-pub use self::entry::{Actor, Call, Entry, Outcome, masked};
+pub use self::entry::{Actor, Call, Entry, Outcome, document, masked};
 
 use self::entry::{Ending, Line};
 use self::files::Files;
@@ -71,7 +74,12 @@ struct Shared {
     writing: Mutex<Writing>,
     /// Held while a page is read: it may be many megabytes.
     reading: Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// While one holds it nobody else changes what the audit shows before and after.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "it is held")] OwnedMutexGuard<()>);
 
 struct Writing {
     files: Files,
@@ -100,6 +108,7 @@ impl Audit {
                 refusals: Refusals::new(clock.now()),
             }),
             reading: Mutex::default(),
+            turn: Arc::default(),
             config,
             clock,
         }));
@@ -107,15 +116,30 @@ impl Audit {
         Ok(audit)
     }
 
+    /// Waits until nobody else changes what the audit shows before and after.
+    pub async fn turn(&self) -> Turn {
+        Turn(Arc::clone(&self.0.turn).lock_owned().await)
+    }
+
     /// Writes down what is about to be done; on disk when this returns. Its number is for
     /// [`Audit::end`].
     pub fn begin(&self, call: Call) -> Result<u64, AuditError> {
         let mut writing = self.0.writing.lock();
-        let entry = writing.number();
-        let line = Line::Entry(Box::new(call.entry(entry, self.now())));
-        let written = writing.files.write(entry, &line.text(), true);
-        written.map_err(|error| self.failed(&error))?;
-        Ok(entry)
+        let begun = writing.begin(call, self.now(), true);
+        begun.map_err(|error| self.failed(&error))
+    }
+
+    /// The same for changes that are made in one step: one flush is for all of them.
+    pub fn begin_all(&self, calls: impl IntoIterator<Item = Call>) -> Result<Vec<u64>, AuditError> {
+        let mut writing = self.0.writing.lock();
+        let mut calls = calls.into_iter().peekable();
+        let mut entries = Vec::new();
+        while let Some(call) = calls.next() {
+            let is_last = calls.peek().is_none();
+            let begun = writing.begin(call, self.now(), is_last);
+            entries.push(begun.map_err(|error| self.failed(&error))?);
+        }
+        Ok(entries)
     }
 
     /// Writes down what came of it. Not flushed: a power cut may take it, and leaves what was about to
@@ -128,7 +152,7 @@ impl Audit {
         });
         let mut writing = self.0.writing.lock();
         let next = writing.next;
-        if let Err(error) = writing.files.write(next, &line.text(), false) {
+        if let Err(error) = writing.files.write(next, line, false) {
             let error = self.failed(&error);
             tracing::error!(%error, entry, "what came of a management call is not written down");
         }
@@ -148,7 +172,7 @@ impl Audit {
         entry.status = Some(status);
         entry.refusals_left_out = Some(left_out).filter(|count| *count > 0);
         let line = Line::Entry(Box::new(entry));
-        if let Err(error) = writing.files.write(number, &line.text(), false) {
+        if let Err(error) = writing.files.write(number, line, false) {
             let error = self.failed(&error);
             tracing::error!(%error, "a refused call is not written down");
         }
@@ -183,6 +207,13 @@ impl Audit {
 }
 
 impl Writing {
+    fn begin(&mut self, call: Call, now: Timestamp, is_flushed: bool) -> std::io::Result<u64> {
+        let number = self.number();
+        let line = Line::Entry(Box::new(call.entry(number, now)));
+        self.files.write(number, line, is_flushed)?;
+        Ok(number)
+    }
+
     fn number(&mut self) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -194,7 +225,7 @@ impl Query {
     fn fits(&self, entry: &Entry) -> bool {
         let actor = self.actor.as_deref();
         let subject = self.subject.as_deref();
-        actor.is_none_or(|actor| entry.actor.is(actor))
+        actor.is_none_or(|actor| entry.call.actor.is(actor))
             && subject.is_none_or(|subject| entry.is_about(subject))
             && self.before.is_none_or(|before| entry.entry < before)
             && self.until.is_none_or(|until| entry.at < until)

@@ -223,9 +223,9 @@ fn a_document_that_is_too_large_is_told_by_its_size() {
     audit.end(entry, Outcome { status: 200, after });
     let page = audit.page(&all()).unwrap();
     let bytes = json!({"left_out_bytes": large.to_string().len()});
-    assert_eq!(page.entries[0].before, Some(bytes.clone()));
+    assert_eq!(page.entries[0].call.before, Some(bytes.clone()));
     assert_eq!(page.entries[0].after, Some(bytes));
-    assert!(page.entries[0].path.len() <= limits::AUDIT_PATH_BYTES);
+    assert!(page.entries[0].call.path.len() <= limits::AUDIT_PATH_BYTES);
 }
 
 #[test]

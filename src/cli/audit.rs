@@ -15,14 +15,15 @@ Examples:
   eventyard audit --subject /v1/buses/default/rules/large-orders --output json | jq .entries
   eventyard audit --actor stranger
 
-It lists calls that changed something, or tried to, the newest first; --output json shows what was
-there before and after, with what may be secret masked.";
+It lists calls that changed something, or tried to, and what the rules folder changed, the newest
+first; --output json shows what was there before and after, with what may be secret masked.";
 
 /// Show who changed what.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Only of this API key, by prefix or name, or of root, anyone or stranger (no known key).
+    /// Only of this API key, by prefix or name, or of root, anyone, stranger (no known key) or
+    /// rules_folder.
     #[arg(long)]
     actor: Option<String>,
     /// Only of this path of the API and what is below it.
@@ -63,6 +64,7 @@ struct Shown {
 struct Actor {
     kind: String,
     name: Option<String>,
+    file: Option<String>,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
@@ -87,6 +89,13 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+impl Actor {
+    fn who(self) -> String {
+        let file = self.file.map(|file| format!("rules folder, {file}"));
+        self.name.or(file).unwrap_or(self.kind)
+    }
+}
+
 fn row(item: &str) -> [String; 6] {
     let Ok(shown) = serde_json::from_str::<Shown>(item) else {
         return Default::default();
@@ -104,7 +113,7 @@ fn row(item: &str) -> [String; 6] {
     };
     [
         shown.time,
-        shown.actor.name.unwrap_or(shown.actor.kind),
+        shown.actor.who(),
         shown.peer.unwrap_or_default(),
         format!("{} {}", shown.method, shown.path),
         shown

@@ -156,7 +156,7 @@ pub struct AuditFilter {
     pub after: Option<String>,
     /// Most entries of the page.
     pub limit: Option<usize>,
-    /// A key's prefix or name, or `root`, `anyone`, `stranger`.
+    /// A key's prefix or name, or `root`, `anyone`, `stranger`, `rules_folder`.
     pub actor: Option<String>,
     /// A path of the API, and what is below it.
     pub subject: Option<String>,

@@ -234,6 +234,15 @@ async fn a_folder_is_ensured_and_a_second_time_changes_nothing() {
     );
 }
 
+fn watch(rules: &Rules, dir: &Path) -> FolderWatch {
+    let (rules, folder) = (rules.clone(), dir.to_owned());
+    let ensure: Ensure = Box::new(move || {
+        let (rules, folder) = (rules.clone(), folder.clone());
+        Box::pin(async move { Ok(rules.ensure(read_admitted(&rules, &folder).await?).await?) })
+    });
+    FolderWatch::start(dir.to_owned(), ensure)
+}
+
 #[tokio::test]
 async fn a_change_of_the_folder_is_applied_and_a_bad_one_is_not() {
     let (data, dir) = (
@@ -241,7 +250,7 @@ async fn a_change_of_the_folder_is_applied_and_a_bad_one_is_not() {
         folder(&[("default/a.json", GOOD)]),
     );
     let rules = rules(data.path());
-    let watch = FolderWatch::start(rules.clone(), dir.path().to_owned());
+    let watch = watch(&rules, dir.path());
     assert_eq!(watch.reload().await.unwrap().created, 1);
 
     let mut changes = rules.changes();
@@ -266,7 +275,7 @@ async fn a_folder_that_is_created_later_is_seen() {
     let (data, dir) = (tempfile::tempdir().unwrap(), folder(&[]));
     let rules = rules(data.path());
     let later = dir.path().join("rules");
-    let watch = FolderWatch::start(rules.clone(), later.clone());
+    let watch = watch(&rules, &later);
     // Answered once the watch stands.
     watch.reload().await.unwrap();
 

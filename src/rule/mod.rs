@@ -85,5 +85,5 @@ pub use tls::Tls;
 pub use transform::TransformDocument;
 pub use url_path::PathTemplate;
 pub use validation::Validation;
-pub use watch::{FolderWatch, ReloadError};
+pub use watch::{Ensure, FolderWatch, ReloadError, read_admitted};
 pub use whole::{Applied, AppliedChange};

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use futures_util::future::BoxFuture;
+
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::change::RuleError;
-use super::files::{FolderError, Report, read_folder};
+use super::files::{Folder, FolderError, Report, read_folder};
 use super::rules::Rules;
 use crate::limits;
 
@@ -20,9 +22,14 @@ pub enum ReloadError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Rules(#[from] RuleError),
+    #[error("what the folder changes cannot be written down: {0}")]
+    NotWrittenDown(String),
     #[error("the folder is watched no more: the bus is shutting down")]
     Closing,
 }
+
+/// Reads the folder and makes the bus hold what it describes.
+pub type Ensure = Box<dyn Fn() -> BoxFuture<'static, Result<Report, ReloadError>> + Send>;
 
 /// Watches a rules folder; one task, which [`FolderWatch::drain`] ends.
 #[derive(Debug)]
@@ -38,9 +45,9 @@ impl FolderWatch {
     /// Starts to watch, also for a folder that does not exist yet. Where the system cannot watch (no
     /// watches are left) this is logged, and [`FolderWatch::reload`] still works.
     #[must_use]
-    pub fn start(rules: Rules, folder: PathBuf) -> FolderWatch {
+    pub fn start(folder: PathBuf, ensure: Ensure) -> FolderWatch {
         let (requests, asked) = mpsc::channel(8);
-        let task = tokio::spawn(run(rules, folder, asked));
+        let task = tokio::spawn(run(folder, ensure, asked));
         FolderWatch { requests, task }
     }
 
@@ -62,8 +69,8 @@ impl FolderWatch {
 }
 
 async fn run(
-    rules: Rules,
     folder: PathBuf,
+    ensure: Ensure,
     mut asked: mpsc::Receiver<oneshot::Sender<Result<Report, ReloadError>>>,
 ) {
     // One signal waiting says it all.
@@ -84,7 +91,7 @@ async fn run(
         };
         // The folder may be a new one under the old name.
         watch(watcher.as_mut(), &watched);
-        let outcome = reload(&rules, &folder).await;
+        let outcome = ensure().await;
         show(&folder, &outcome);
         if let Some(answer) = answer {
             // Who asked may be gone; what happened is in the log as well.
@@ -147,12 +154,12 @@ fn watch(watcher: Option<&mut RecommendedWatcher>, folder: &Path) {
     }
 }
 
-async fn reload(rules: &Rules, folder: &Path) -> Result<Report, ReloadError> {
+/// Reads a folder whose targets the guard of these rules admits.
+pub async fn read_admitted(rules: &Rules, folder: &Path) -> Result<Folder, ReloadError> {
     let path = folder.to_owned();
     let read = tokio::task::spawn_blocking(move || read_folder(&path)).await;
     let read = read.map_err(|_| ReloadError::Closing)??;
-    let admitted = read.admitted(folder, rules.guard())?;
-    Ok(rules.ensure(admitted).await?)
+    Ok(read.admitted(folder, rules.guard())?)
 }
 
 fn show(folder: &Path, outcome: &Result<Report, ReloadError>) {

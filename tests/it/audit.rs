@@ -260,3 +260,109 @@ async fn a_bus_that_cannot_write_down_what_is_changed_does_not_start() {
     let error = format!("{:#}", error.err().unwrap());
     assert!(error.contains("audit"), "{error}");
 }
+
+#[tokio::test]
+async fn what_the_rules_folder_changes_stands_there_with_its_file() {
+    let builder = TestBus::builder().rule("default", "r", rule(1));
+    let bus = builder.start().await;
+    let shown = async |count: usize| -> Vec<Value> {
+        let answer = bus.get("/v1/audit?actor=rules_folder").await.json();
+        let mut entries = answer["entries"].as_array().unwrap().clone();
+        assert_eq!(entries.len(), count, "{entries:#?}");
+        entries.reverse();
+        entries
+    };
+    let total = |state: &Value| state["document"]["pattern"]["data"]["total"][0].clone();
+    let path = "/v1/buses/default/rules/r";
+    let first = shown(1).await.remove(0);
+    assert_eq!(
+        first["actor"],
+        json!({"kind": "rules_folder", "file": "default/r.json"})
+    );
+    assert_eq!(
+        (&first["method"], &first["path"], &first["status"]),
+        (&json!("PUT"), &json!(path), &json!(201))
+    );
+    assert_eq!(
+        (&first["before"], total(&first["after"])),
+        (&Value::Null, json!(1))
+    );
+    assert!(!first.to_string().contains("hunter2"), "{first}");
+
+    // What stays as it is makes no entry.
+    bus.running().reload().await.unwrap();
+    shown(1).await;
+    let write = |file: &str, document: Value| {
+        let file = bus.dir().join("rules").join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, document.to_string()).unwrap();
+    };
+    write("default/r.json", rule(2));
+    bus.running().reload().await.unwrap();
+    let second = shown(2).await.remove(1);
+    assert_eq!(second["status"], json!(200));
+    assert_eq!(
+        (total(&second["before"]), total(&second["after"])),
+        (json!(1), json!(2))
+    );
+    assert_eq!(second["before"], first["after"]);
+
+    write("shop/s.json", rule(3));
+    bus.running().reload().await.unwrap();
+    let files: Vec<Value> = shown(4)
+        .await
+        .iter()
+        .map(|one| one["actor"]["file"].clone())
+        .collect();
+    assert_eq!(files[2..], [json!("shop/"), json!("shop/s.json")]);
+
+    // A folder that is refused changes nothing.
+    write("default/r.json", json!({"pattern": {}}));
+    bus.running().reload().await.unwrap_err();
+    shown(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_at_the_same_moment_each_show_what_they_found_and_left() {
+    let bus = TestBus::builder()
+        .rule("default", "r", rule(0))
+        .start()
+        .await;
+    let path = "/v1/buses/default/rules/r";
+    let calls = (1..=40_u64).map(|total| {
+        let bus = &bus;
+        async move {
+            match total % 4 {
+                // The file says what it said: it changes what others have put.
+                0 => bus.running().reload().await.unwrap(),
+                1 => {
+                    let wanted = json!({"buses": {"default": {"rules": {"r": rule(total)}}}});
+                    assert_eq!(bus.post("/v1/apply", &wanted).await.status, 200);
+                }
+                _ => assert_eq!(bus.put(path, &rule(total)).await.status, 200),
+            }
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    let answer = bus.get("/v1/audit?limit=1000").await.json();
+    let mut entries = answer["entries"].as_array().unwrap().clone();
+    entries.reverse();
+    let total = |document: &Value| document["pattern"]["data"]["total"][0].clone();
+    let mut there = Value::Null;
+    for entry in &entries {
+        let (before, after) = match entry["path"].as_str() {
+            Some("/v1/apply") => {
+                let change = &entry["after"]["changes"][0];
+                (total(&change["before"]), total(&change["after"]))
+            }
+            _ => (
+                total(&entry["before"]["document"]),
+                total(&entry["after"]["document"]),
+            ),
+        };
+        assert_eq!(before, there, "{entry:#}");
+        assert_ne!(after, before, "{entry:#}");
+        there = after;
+    }
+    assert!(entries.len() > 30, "{}", entries.len());
+}

@@ -16,7 +16,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
-use tracing::{Instrument, Span};
 
 pub(super) use self::kept::KeptAnswers;
 use super::{Api, Problem};
@@ -48,8 +47,8 @@ impl IdempotencyKey {
     }
 
     /// What it is known as: this caller's, for what is asked for there.
-        let id;
     pub(super) fn known_as(&self, caller: &Caller, place: &[&str]) -> u128 {
+        let id;
         let caller = match caller {
             Caller::Anyone => ["anyone", "", ""],
             Caller::Root => ["root", "", ""],
@@ -172,17 +171,13 @@ async fn create_once(api: &Arc<Api>, request: Request, next: Next) -> Result<Res
         drop(turn);
         response
     };
-    match api.tasks.spawn(work.instrument(Span::current())).await {
-        Ok(response) => Ok(response),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(Problem::internal(error)),
-    }
+    api.to_its_end(work).await
 }
-    use crate::access::Token;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Token;
 
     #[test]
     fn a_key_is_one_string() {
@@ -230,6 +225,10 @@ mod tests {
     fn a_key_holds_for_one_caller_and_one_place() {
         let key = IdempotencyKey("k".to_owned());
         let known = key.known_as(&Caller::Anyone, &["publish", "default"]);
+        assert_eq!(
+            known,
+            key.known_as(&Caller::Anyone, &["publish", "default"])
+        );
         let token = |issuer: &str, subject: &str| {
             let caller = Caller::Token(Arc::new(Token::of(issuer, subject)));
             key.known_as(&caller, &["publish", "default"])
@@ -240,11 +239,8 @@ mod tests {
         assert_ne!(of_token, token("https://other.example", &longest));
         // It is shown shortened, and told apart by all of it.
         assert_ne!(of_token, token("https://id.example", &(longest + "s")));
-        assert_eq!(
-            known,
-            key.known_as(&Caller::Anyone, &["publish", "default"])
-        );
         for other in [
+            of_token,
             key.known_as(&Caller::Root, &["publish", "default"]),
             key.known_as(&Caller::Anyone, &["publish", "other"]),
             key.known_as(&Caller::Anyone, &["publishd", "efault"]),

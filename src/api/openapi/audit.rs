@@ -8,7 +8,7 @@ use crate::api::audit::{Browse, List};
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/v1/audit", "listAudit", "Lists what was changed, and by whom")
-            .says("The newest first: every call that needs `manage` and is no GET, and calls that were refused for want of a right, up to a rate. Where `next` is given there may be more, also behind a page with few entries or none: a search looks at some files at a time.")
+            .says("The newest first: every call that needs `manage` and is no GET, changes that came from the rules folder, and calls that were refused for want of a right, up to a rate. Where `next` is given there may be more, also behind a page with few entries or none: a search looks at some files at a time.")
             .query::<Browse>()
             .answers::<List>(200, "A page of entries.", json!({"entries": [entry()], "next": "4711"}))
             .refuses(&[503]),

@@ -655,6 +655,13 @@ pub const PULL_REQUEST_BYTES: usize = 64 * 1024;
 /// Longest delay that a puller may ask for when it gives a delivery back.
 pub const PULL_DELAY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
+/// Leases of one target of which it is remembered how their pullers ended them, so that who says it again
+/// hears the same: some 200 bytes each.
+pub const PULL_WORDS: usize = 20_000;
+
+/// How long it is remembered: longer than a client waits for an answer before it asks again.
+pub const PULL_WORDS_AGE: Duration = Duration::from_secs(5 * 60);
+
 /// How long an acknowledgement waits to be on disk before it is answered that this is not known.
 pub const PULL_ACK_PATIENCE: Duration = Duration::from_secs(10);
 

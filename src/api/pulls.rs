@@ -129,7 +129,7 @@ struct Outcome {
     detail: Option<&'static str>,
 }
 
-const NOT_LEASED: &str = "The token names no lease, or one that has ended: the delivery is done already, or it comes again.";
+const NOT_LEASED: &str = "The token names no lease, or one that has ended: the delivery was answered otherwise, or it comes again.";
 
 /// `POST …/targets/{target}/pull`
 pub(super) async fn pull(
@@ -316,7 +316,7 @@ fn refused(place: &Place, error: PullError) -> Problem {
     match error {
         // Deleted just now.
         PullError::NoTarget => Problem::no_target(bus, rule, place.target()),
-        PullError::NotPulled => Problem::other_kind(format!(
+        PullError::NotPulled => Problem::conflict(format!(
             "The target `{}` of the rule `{rule}` is sent requests; only one with `pull` in the place of `url` is pulled.",
             place.target()
         )),

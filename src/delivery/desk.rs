@@ -4,15 +4,20 @@
 //! What happens is decided under one lock, by functions that are told the time. A lease is an attempt
 //! in flight: whoever brought the delivery waits for its [`Outcome`].
 
+mod said;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::said::{Said, Words};
 use super::next_step::Outcome;
 use crate::limits;
 use crate::log::Sequence;
@@ -73,9 +78,9 @@ pub struct GiveBack {
 #[derive(Debug)]
 pub(crate) enum Told {
     /// It is safe once the record that comes here is on disk.
-    Acknowledged(oneshot::Receiver<Sequence>),
+    Acknowledged(Shared<oneshot::Receiver<Sequence>>),
     Done,
-    /// The token names no lease, or one that has ended.
+    /// The token names no lease, or one that has ended otherwise.
     NotLeased,
 }
 
@@ -106,6 +111,7 @@ struct State {
     leases: HashMap<Token, Lease>,
     /// Of deliveries whose acknowledgement the lane has not heard of.
     receipts: HashMap<Sequence, Receipt>,
+    words: Words,
     /// Bytes of events that pullers are given and have not been sent yet.
     held_bytes: usize,
 }
@@ -251,6 +257,7 @@ impl Desk {
         let pullers = std::mem::take(&mut state.pullers);
         state.hungry = 0;
         state.leases.clear();
+        state.words = Words::default();
         for puller in pullers.into_values() {
             state.release(puller.bytes);
             // It may have gone meanwhile.
@@ -406,12 +413,12 @@ impl Desk {
 
     // ---- the puller's side
 
-    /// Takes a puller's word for one lease.
+    /// Takes a puller's word for one lease, or hears it once more.
     /// `usual` is how long the target leases when nobody says.
     pub(crate) fn answer(&self, token: &str, word: Word, usual: Duration, now: Instant) -> Told {
         let mut state = self.state.lock();
         let Some(lease) = state.leases.get_mut(token) else {
-            return Told::NotLeased;
+            return state.words.again(token, &word, now);
         };
         // Whoever brought it finds out in a moment.
         if now >= lease.until {
@@ -425,12 +432,12 @@ impl Desk {
         let Some(Lease { sequence, end, .. }) = state.leases.remove(token) else {
             return Told::NotLeased;
         };
-        let (outcome, receipt) = match word {
-            Word::GiveBack(how) => (Outcome::GivenBack(how), None),
+        let (outcome, said) = match word {
+            Word::GiveBack(how) => (Outcome::GivenBack(how), Said::GivenBack),
             _ => {
                 let (receipt, safe) = oneshot::channel();
                 state.receipts.insert(sequence, receipt);
-                (Outcome::Acknowledged, Some(safe))
+                (Outcome::Acknowledged, Said::Acknowledged(safe.shared()))
             }
         };
         if end.send(outcome).is_err() {
@@ -438,7 +445,11 @@ impl Desk {
             state.receipts.remove(&sequence);
             return Told::NotLeased;
         }
-        receipt.map_or(Told::Done, Told::Acknowledged)
+        state.words.keep(token, said.clone(), now);
+        match said {
+            Said::Acknowledged(safe) => Told::Acknowledged(safe),
+            Said::GivenBack => Told::Done,
+        }
     }
 
     /// An answer with so many bytes of events has been sent, or was given up. Whether the lane may

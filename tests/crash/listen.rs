@@ -5,18 +5,18 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::bus::{Bus, PATIENCE, Place};
+use super::command::{Running, publish};
 
 type Ids = Arc<Mutex<Vec<String>>>;
 
@@ -36,56 +36,21 @@ async fn receiver(at: &str, arrived: &Ids) -> (SocketAddr, JoinHandle<()>) {
     (address, served)
 }
 
-/// The command, which dies with the test.
-struct Listen(Child);
-
-impl Listen {
-    fn start(root: &Path, bus: SocketAddr, to: SocketAddr) -> Listen {
-        let child = Command::new(env!("CARGO_BIN_EXE_eventyard"))
-            .args(["listen", "--url", &format!("http://{bus}")])
-            .args(["--forward-to", &format!("http://{to}/hook")])
-            .args(["--pattern", r#"{"type": ["wanted"]}"#, "--after", "0"])
-            .arg("--cursor")
-            .arg(root.join("cursor"))
-            .env_remove("EVENTYARD_API_KEY")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Listen(child)
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-}
-
-impl Drop for Listen {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn publish(bus: SocketAddr, numbers: std::ops::Range<usize>) {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    for n in numbers {
-        for kind in ["wanted", "unwanted"] {
-            let event = json!({"specversion": "1.0", "id": format!("{kind}-{n}"), "source": "/s", "type": kind});
-            let request = http.post(format!("http://{bus}/"));
-            let request = request.header("content-type", "application/cloudevents+json");
-            let answer = request.body(event.to_string()).send().await.unwrap();
-            assert_eq!(answer.status(), 202);
-        }
-    }
+fn listen(root: &Path, bus: SocketAddr, to: SocketAddr) -> Running {
+    let to = format!("http://{to}/hook");
+    let cursor = root.join("cursor");
+    let arguments = [
+        "listen",
+        "--forward-to",
+        &to,
+        "--pattern",
+        r#"{"type": ["wanted"]}"#,
+        "--after",
+        "0",
+        "--cursor",
+        cursor.to_str().unwrap(),
+    ];
+    Running::start(bus, Stdio::null(), &arguments)
 }
 
 /// Waits until the first so many wanted events have come, in order but for repeats.
@@ -118,7 +83,7 @@ async fn listen_misses_nothing_however_it_and_the_bus_are_treated() {
     let bus = Bus::spawn(&place, to);
     let at = bus.address().await.unwrap();
     publish(at, 0..5).await;
-    let listen = Listen::start(folder.path(), at, to);
+    let listening = listen(folder.path(), at, to);
     until_come(&arrived, 5).await;
 
     // The bus is killed, and comes back where it was.
@@ -130,14 +95,14 @@ async fn listen_misses_nothing_however_it_and_the_bus_are_treated() {
     until_come(&arrived, 10).await;
 
     // The laptop sleeps; the bus restarts meanwhile.
-    listen.signal("-STOP");
+    listening.signal("-STOP");
     publish(at, 10..15).await;
     bus.kill();
     bus.ended().await.unwrap();
     let bus = Bus::spawn_at(&place, to, &at.to_string());
     bus.address().await.unwrap();
     publish(at, 15..20).await;
-    listen.signal("-CONT");
+    listening.signal("-CONT");
     until_come(&arrived, 20).await;
 
     // Nobody answers for a while.
@@ -149,8 +114,8 @@ async fn listen_misses_nothing_however_it_and_the_bus_are_treated() {
     until_come(&arrived, 25).await;
 
     // It is killed, and goes on behind its cursor: the last one may come twice.
-    drop(listen);
+    drop(listening);
     publish(at, 25..30).await;
-    let _listen = Listen::start(folder.path(), at, to);
+    let _listening = listen(folder.path(), at, to);
     until_come(&arrived, 30).await;
 }

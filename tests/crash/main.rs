@@ -25,6 +25,7 @@
 
 mod bus;
 mod changes;
+mod command;
 mod damage;
 mod events;
 mod ledger;
@@ -36,6 +37,7 @@ mod names;
 mod once;
 mod order;
 mod paused;
+mod pull_command;
 mod pulled;
 mod receiver;
 mod scheduled;

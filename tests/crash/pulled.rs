@@ -1,6 +1,6 @@
 //! Pullers of a bus that is killed again and again get every event, and none again that they were told
-//! is acknowledged; in order where that is asked for. They sleep past their leases, give back and
-//! forget, and between two lives the view is deleted now and then.
+//! is acknowledged; in order where that is asked for, and also of events that waited for their time. They
+//! sleep past their leases, give back and forget, and between two lives the view is deleted now and then.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use eventyard::clock::Clock;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -20,6 +21,10 @@ const KILLS: u32 = 12;
 /// Events in one life, at most.
 const EVENTS: usize = 120;
 const KEYS: usize = 5;
+/// How far ahead scheduled events are at most, in milliseconds.
+const AHEAD_MS: u64 = 400;
+/// Each by its rule: those of `later` get scheduled events.
+const TARGETS: [(&str, &str); 3] = [("all", "plain"), ("all", "ordered"), ("later", "later")];
 
 /// What is known of one target.
 #[derive(Debug, Default)]
@@ -61,14 +66,17 @@ impl Test {
         answer.json().await.ok()
     }
 
-    /// One after the other, each until it is accepted, so that the log has them in order.
+    /// One after the other, each until it is accepted, so that the log has them in order; and as many
+    /// that are scheduled.
     async fn publish(&self, many: usize) {
         let first = *self.published.lock();
-        let batch: Vec<Value> = (first..first + many)
-            .map(|n| {
-                json!({"specversion": "1.0", "id": n.to_string(), "source": "/s", "type": "t", "subject": format!("k{}", n % KEYS)})
-            })
-            .collect();
+        let now = Clock::system().now();
+        let mut batch = Vec::new();
+        for n in first..first + many {
+            batch.push(json!({"specversion": "1.0", "id": n.to_string(), "source": "/s", "type": "t", "subject": format!("k{}", n % KEYS)}));
+            let due = now.plus(Duration::from_millis(fastrand::u64(0..AHEAD_MS)));
+            batch.push(json!({"specversion": "1.0", "id": n.to_string(), "source": "/later", "type": "later", "deliverat": due.to_string()}));
+        }
         let batch = Value::from(batch);
         while self.post("/", &batch).await.is_none() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -76,9 +84,9 @@ impl Test {
         *self.published.lock() = first + many;
     }
 
-    async fn pull_on(self: Arc<Self>, target: &'static str, seed: u64) {
+    async fn pull_on(self: Arc<Self>, (rule, target): (&str, &'static str), seed: u64) {
         let mut random = fastrand::Rng::with_seed(seed);
-        let path = |verb| format!("/v1/buses/default/rules/all/targets/{target}/{verb}");
+        let path = |verb| format!("/v1/buses/default/rules/{rule}/targets/{target}/{verb}");
         while !self.over.load(Ordering::Relaxed) {
             // Whatever was acknowledged before this question must not be in its answer.
             let done = self.targets[target].lock().acknowledged.clone();
@@ -165,6 +173,10 @@ async fn pullers_get_everything_and_nothing_twice_that_they_acknowledged() {
         {"id": "ordered", "pull": {}, "retry": retry, "ordering_key": "subject"},
     ]});
     std::fs::write(rules.join("all.json"), rule.to_string()).unwrap();
+    let rule = json!({"pattern": {"type": ["later"]}, "targets": [
+        {"id": "later", "pull": {}, "retry": retry},
+    ]});
+    std::fs::write(rules.join("later.json"), rule.to_string()).unwrap();
     // Its log may name this address, which nobody listens on.
     let nobody: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let mut bus = Bus::spawn(&place, nobody);
@@ -177,13 +189,11 @@ async fn pullers_get_everything_and_nothing_twice_that_they_acknowledged() {
             .build()
             .unwrap(),
         published: Mutex::new(0),
-        targets: ["plain", "ordered"]
-            .map(|name| (name, Mutex::default()))
-            .into(),
+        targets: TARGETS.map(|(_, name)| (name, Mutex::default())).into(),
         over: AtomicBool::new(false),
     });
     let mut pullers = tokio::task::JoinSet::new();
-    for target in ["plain", "plain", "ordered", "ordered"] {
+    for target in [TARGETS, TARGETS].concat() {
         pullers.spawn(Arc::clone(&test).pull_on(target, random.u64(..)));
     }
     for life in 0..kills {
@@ -196,7 +206,7 @@ async fn pullers_get_everything_and_nothing_twice_that_they_acknowledged() {
         };
         let killed = async {
             let deadline = Instant::now() + PATIENCE;
-            let published = || *test.published.lock() * 2;
+            let published = || *test.published.lock() * TARGETS.len();
             while test.acknowledged() < wanted.min(published()) && Instant::now() < deadline {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -217,7 +227,7 @@ async fn pullers_get_everything_and_nothing_twice_that_they_acknowledged() {
     }
     let all = *test.published.lock();
     let mut last = (Instant::now(), 0);
-    while test.acknowledged() < 2 * all {
+    while test.acknowledged() < TARGETS.len() * all {
         let now = test.acknowledged();
         if now > last.1 {
             last = (Instant::now(), now);
@@ -225,7 +235,7 @@ async fn pullers_get_everything_and_nothing_twice_that_they_acknowledged() {
         if let Some(ended) = pullers.try_join_next() {
             panic!("seed {seed}: {ended:?}");
         }
-        let missing = 2 * all - now;
+        let missing = TARGETS.len() * all - now;
         // What an acknowledgement settled whose answer was lost never comes.
         let perhaps: usize = test
             .targets

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::delivery::rule_to;
-use crate::harness::{Answer, TestBus, TestTarget, eventually};
+use crate::harness::{Answer, TestBus, TestTarget, eventually, send};
 
 const BACKTEST: &str = "/v1/buses/default/backtest";
 
@@ -214,6 +214,47 @@ async fn a_seat_is_free_again_once_its_backtest_has_ended() {
         let request = bus.request(reqwest::Method::POST, BACKTEST);
         drop(request.json(&from_total(0)).send().await.unwrap());
     }
+    eventually("a seat is free", async || {
+        let answer = bus.post(BACKTEST, &from_total(0)).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_third_at_the_same_time_is_sent_away() {
+    let bus = TestBus::start().await;
+    // Enough that two backtests are still under way when the third comes.
+    for batch in 0..20 {
+        let orders: Vec<Value> = (0..1_000)
+            .map(|number| order(batch * 1_000 + number))
+            .collect();
+        let request = bus.request(reqwest::Method::POST, "/");
+        let request = request.header("content-type", "application/cloudevents-batch+json");
+        let answer = send(request.body(Value::from(orders).to_string())).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    let begin = async || {
+        let request = bus.request(reqwest::Method::POST, BACKTEST);
+        request.json(&from_total(0)).send().await.unwrap()
+    };
+    let refused = eventually("one of three is sent away", async || {
+        let (first, second) = (begin().await, begin().await);
+        let third = bus.post(BACKTEST, &from_total(0)).await;
+        drop((first, second));
+        (third.status != 200).then_some(third)
+    })
+    .await;
+    let problem = refused.problem(503);
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .starts_with("2 backtests"),
+        "{problem}"
+    );
+    assert_eq!(refused.header("retry-after"), "1");
+    // Once they are gone there is room.
     eventually("a seat is free", async || {
         let answer = bus.post(BACKTEST, &from_total(0)).await;
         (answer.status == 200).then_some(())

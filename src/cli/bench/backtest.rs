@@ -1,7 +1,11 @@
 //! How fast a rule goes over what the bus holds, and what publishing notices of it.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -31,7 +35,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Section, Failure> {
     let data_dir = bench.scratch.path().join("backtest");
     let bus = Server::bus(&data_dir)?;
     let filled = bench.fill(&bus, KIND, "backtest: events to keep")?;
-    let (mut speeds, mut megabytes) = (Vec::new(), Vec::new());
+    let (mut speeds, mut megabytes, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=bench.args.rounds {
         bench.progress.step(&format!("backtest, round {round}"));
         let found = run(&bus, None)?;
@@ -43,7 +47,9 @@ pub(super) fn measure(bench: &Bench) -> Result<Section, Failure> {
         }
         let seconds = (found.took_ms as f64 / 1_000.0).max(0.001);
         speeds.push(found.events as f64 / seconds);
-        megabytes.push(found.bytes as f64 / seconds / 1e6);
+        let speed = found.bytes as f64 / seconds / 1e6;
+        megabytes.push(speed);
+        ratios.push(speed / reading(&data_dir.join("journal"))?);
     }
     let (alone, beside) = publishing(bench, &bus)?;
     bus.stop()?;
@@ -69,6 +75,11 @@ pub(super) fn measure(bench: &Bench) -> Result<Section, Failure> {
                 "MB/s",
             ),
             finding(
+                "bytes, backtest / reading the files and nothing else",
+                median(ratios.into_iter()),
+                "",
+            ),
+            finding(
                 "publish rate, beside a backtest / alone",
                 beside.ratio(&alone, |round| round.events_per_second),
                 "",
@@ -81,6 +92,28 @@ pub(super) fn measure(bench: &Bench) -> Result<Section, Failure> {
         ],
         sides: vec![alone, beside],
     })
+}
+
+/// How fast the journal's files can be read at all, from the disk or from the kernel's memory; in MB/s.
+fn reading(dir: &Path) -> Result<f64, Failure> {
+    let failed = |error| Failure::failed(format!("reading {}: {error}", dir.display()));
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    let began = Instant::now();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !path.is_file() {
+            continue;
+        }
+        let mut file = File::open(path).map_err(failed)?;
+        loop {
+            match file.read(&mut buffer).map_err(failed)? {
+                0 => break,
+                count => bytes += count,
+            }
+        }
+    }
+    Ok(bytes as f64 / began.elapsed().as_secs_f64() / 1e6)
 }
 
 /// Publishing alone and beside backtests, in turn.

@@ -1,5 +1,8 @@
 //! What insight costs: the bus as it comes, which remembers every attempt and whose metrics are read
 //! each second, beside one that remembers none and is not asked.
+//!
+//! The rate of a round also follows from what else the machine does just then; what the bus uses of the
+//! processors for an event, much less.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +11,7 @@ use std::time::Duration;
 
 use super::Bench;
 use super::publish::round_of;
-use super::report::{Aim, Finding, Round, Section, Side};
+use super::report::{Aim, Finding, Round, Section, Side, median};
 use super::route::Route;
 use super::server::Server;
 use crate::cli::exit::Failure;
@@ -18,6 +21,19 @@ const KIND: &str = "bench.insight";
 const SCRAPE_EVERY: Duration = Duration::from_secs(1);
 /// Of what the bus does without.
 const LEAST: f64 = 0.95;
+
+/// A round, and what the bus used of the processors for each event of it.
+struct Measured {
+    round: Round,
+    event_micros: f64,
+}
+
+struct Compared {
+    with: Side,
+    without: Side,
+    /// Processor time for an event, of the one to the other; `None` where the system does not tell.
+    cost: Option<f64>,
+}
 
 /// A bus, and whether its metrics are read meanwhile.
 struct Contender {
@@ -50,8 +66,19 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Section>, Failure> {
     ])
 }
 
-fn section(what: &str, (with, without): (Side, Side)) -> Section {
-    Section {
+fn section(what: &str, compared: Compared) -> Section {
+    let Compared {
+        with,
+        without,
+        cost,
+    } = compared;
+    let cost = cost.map(|cost| Finding {
+        name: "processor time an event, as it comes / without",
+        value: cost,
+        unit: "",
+        aim: Some(Aim::AtMost(1.0 / LEAST)),
+    });
+    let mut section = Section {
         mode: "insight",
         title: format!("{what}: traces and metrics read each second, against neither"),
         findings: vec![
@@ -69,7 +96,9 @@ fn section(what: &str, (with, without): (Side, Side)) -> Section {
             },
         ],
         sides: vec![with, without],
-    }
+    };
+    section.findings.extend(cost);
+    section
 }
 
 /// Rounds in turn; which side is first changes with each, since the first one finds the machine cooler.
@@ -78,15 +107,20 @@ fn compare(
     with: &mut Contender,
     without: &mut Contender,
     what: &str,
-    run: impl Fn(&mut Contender, &Bench, &str) -> Result<Round, Failure>,
-) -> Result<(Side, Side), Failure> {
+    run: impl Fn(&mut Contender, &Bench, &str) -> Result<(Round, u64), Failure>,
+) -> Result<Compared, Failure> {
     let (mut with_rounds, mut without_rounds) = (Vec::new(), Vec::new());
     for round in 1..=bench.args.rounds {
-        let turn = |side: &mut Contender, rounds: &mut Vec<Round>| -> Result<(), Failure> {
+        let turn = |side: &mut Contender, rounds: &mut Vec<Measured>| -> Result<(), Failure> {
             let step = format!("{what}, round {round}: {}", side.name);
             bench.progress.step(&step);
-            let measured = side.scraped(|side| run(side, bench, &step))?;
-            rounds.push(measured);
+            let before = side.server.processor_time().unwrap_or_default();
+            let (round, events) = side.scraped(|side| run(side, bench, &step))?;
+            let after = side.server.processor_time().unwrap_or_default();
+            rounds.push(Measured {
+                round,
+                event_micros: (after - before).as_secs_f64() * 1e6 / events.max(1) as f64,
+            });
             Ok(())
         };
         if round % 2 == 1 {
@@ -97,18 +131,26 @@ fn compare(
             turn(with, &mut with_rounds)?;
         }
     }
-    Ok((
-        Side::of(with.name, with_rounds),
-        Side::of(without.name, without_rounds),
-    ))
+    let pairs = with_rounds.iter().zip(&without_rounds);
+    let cost = median(pairs.map(|(with, without)| with.event_micros / without.event_micros));
+    let side = |name, rounds: Vec<Measured>| {
+        let rounds = rounds.into_iter().map(|measured| measured.round);
+        Side::of(name, rounds.collect())
+    };
+    Ok(Compared {
+        with: side(with.name, with_rounds),
+        without: side(without.name, without_rounds),
+        cost: Some(cost).filter(|cost| cost.is_finite()),
+    })
 }
 
-fn publish(side: &mut Contender, bench: &Bench, what: &str) -> Result<Round, Failure> {
+/// A round, and all events of it.
+fn publish(side: &mut Contender, bench: &Bench, what: &str) -> Result<(Round, u64), Failure> {
     // Of a type that no rule is for.
     let load = bench.load(&side.server, "bench.nobody", 1, &side.numbers);
     let outcome = load.run(&mut |at| bench.progress.at(at), &mut |_| {})?;
     outcome.check(what)?;
-    Ok(round_of(&outcome))
+    Ok((round_of(&outcome), outcome.accepted))
 }
 
 impl Contender {
@@ -131,16 +173,18 @@ impl Contender {
         })
     }
 
-    fn deliver(&mut self, bench: &Bench, what: &str) -> Result<Round, Failure> {
+    fn deliver(&mut self, bench: &Bench, what: &str) -> Result<(Round, u64), Failure> {
         let ahead = bench.args.ahead as usize;
-        self.route.round(bench, &self.server, what, None, ahead)
+        let before = self.route.arrived();
+        let round = self.route.round(bench, &self.server, what, None, ahead)?;
+        Ok((round, self.route.arrived() - before))
     }
 
     /// Works while the metrics are read, if they are.
-    fn scraped(
+    fn scraped<T>(
         &mut self,
-        work: impl FnOnce(&mut Contender) -> Result<Round, Failure>,
-    ) -> Result<Round, Failure> {
+        work: impl FnOnce(&mut Contender) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         if !self.is_scraped {
             return work(self);
         }

@@ -49,6 +49,11 @@ impl Route {
         }
     }
 
+    /// Events of all rounds, every one of which has arrived.
+    pub(super) fn arrived(&self) -> u64 {
+        self.accepted
+    }
+
     pub(super) fn kind(&self) -> &str {
         &self.kind
     }

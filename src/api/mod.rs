@@ -22,14 +22,15 @@ mod openapi;
 mod packing;
 mod page;
 mod patterns;
+mod problem;
 mod publish;
 mod pulls;
 mod request_id;
 mod revision;
 mod routes;
 mod rules;
-mod scheduled;
 mod rules_folder;
+mod scheduled;
 mod secrets;
 mod server;
 mod tail;
@@ -46,8 +47,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
 use tracing::{Instrument as _, Span};
+
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::delivery::Delivery;
@@ -60,12 +61,12 @@ use crate::telemetry::LogLevel;
 use crate::tls::Tls;
 
 pub use access::Need;
-pub use error::Problem;
 pub use front::serve;
 pub use openapi::description;
+pub use problem::Problem;
 pub use routes::{contract, routes};
-pub use server::bind;
 pub use rules_folder::ensure_folder;
+pub use server::bind;
 
 /// How the bus answers HTTP.
 #[derive(Debug, Clone)]
@@ -185,7 +186,6 @@ impl Api {
         self.draining.cancel();
     }
 
-    fn is_draining(&self) -> bool {
     /// Does its work to the end, also when the caller goes away.
     async fn to_its_end<T: Send + 'static>(
         &self,
@@ -198,6 +198,7 @@ impl Api {
         }
     }
 
+    fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 }

@@ -177,7 +177,7 @@ fn refused(place: &Place, error: OperateError) -> Problem {
             format!("{error}: wait until one has its answer."),
             limits::RETRY_AFTER_SECONDS,
         ),
-        OperateError::Pulled => Problem::other_kind(format!(
+        OperateError::Pulled => Problem::conflict(format!(
             "The target `{}` of the rule `{rule}` is pulled: nothing is sent to it.",
             place.target()
         )),

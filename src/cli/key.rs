@@ -10,6 +10,7 @@ use super::exit::{Exit, Failure};
 use super::input;
 use super::output::{self, Format, OutputArgs, line, note};
 use crate::access::{KeyId, Scope};
+use crate::client::Page;
 
 /// Make, list and revoke API keys.
 #[derive(Debug, clap::Args)]
@@ -209,16 +210,7 @@ fn grants(shown: &Shown) -> String {
 
 async fn list(args: ListArgs) -> Result<Exit, Failure> {
     let client = args.server.client()?;
-    let mut keys = crate::client::Page::default();
-    let mut after = None;
-    loop {
-        let page = client.api_keys(after.as_deref()).await?;
-        keys.items.extend(page.items);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
+    let keys = Page::all(async |after| client.api_keys(after).await).await?;
     if args.output.output == Format::Json {
         output::json_page("keys", &keys);
         return Ok(Exit::Ok);

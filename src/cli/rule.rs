@@ -12,6 +12,7 @@ mod test;
 use super::connect::BusArgs;
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, OutputArgs, line};
+use crate::client::Page;
 
 /// List, get, apply, export, delete, test, explain and preview rules.
 #[derive(Debug, clap::Args)]
@@ -97,17 +98,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
 
 async fn list(args: ListArgs) -> Result<Exit, Failure> {
     let client = args.bus.client()?;
-    let mut rules = crate::client::Page::default();
-    let mut after = None;
     // A person asks for the rules, not for a page of them.
-    loop {
-        let page = client.rules(&args.bus.bus, after.as_deref()).await?;
-        rules.items.extend(page.items);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
+    let rules = Page::all(async |after| client.rules(&args.bus.bus, after).await).await?;
     if args.output.output == Format::Json {
         output::json_page("rules", &rules);
         return Ok(Exit::Ok);

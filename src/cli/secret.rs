@@ -10,6 +10,7 @@ use super::connect::ServerArgs;
 use super::exit::{Exit, Failure};
 use super::input;
 use super::output::{self, Format, OutputArgs, line, note};
+use crate::client::Page;
 
 /// Set, generate, list and delete secrets.
 #[derive(Debug, clap::Args)]
@@ -158,16 +159,7 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
 
 async fn list(args: ListArgs) -> Result<Exit, Failure> {
     let client = args.server.client()?;
-    let mut secrets = crate::client::Page::default();
-    let mut after = None;
-    loop {
-        let page = client.secrets(after.as_deref()).await?;
-        secrets.items.extend(page.items);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
+    let secrets = Page::all(async |after| client.secrets(after).await).await?;
     if args.output.output == Format::Json {
         output::json_page("secrets", &secrets);
         return Ok(Exit::Ok);

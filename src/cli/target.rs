@@ -203,23 +203,17 @@ async fn list(args: ListArgs) -> Result<Exit, Failure> {
 
 /// Every (rule, target) of the bus.
 async fn names(client: &Client, bus: &str) -> Result<Vec<(String, String)>, Failure> {
+    let rules = Page::all(async |after| client.rules(bus, after).await).await?;
     let mut names = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.rules(bus, after.as_deref()).await?;
-        for item in &page.items {
-            let rule: Value = serde_json::from_str(item.get()).unwrap_or_default();
-            let targets = rule["document"]["targets"].as_array();
-            names.extend(targets.into_iter().flatten().filter_map(|target| {
-                let rule = rule["name"].as_str()?.to_owned();
-                Some((rule, target["id"].as_str()?.to_owned()))
-            }));
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(names),
-        }
+    for item in &rules.items {
+        let rule: Value = serde_json::from_str(item.get()).unwrap_or_default();
+        let targets = rule["document"]["targets"].as_array();
+        names.extend(targets.into_iter().flatten().filter_map(|target| {
+            let rule = rule["name"].as_str()?.to_owned();
+            Some((rule, target["id"].as_str()?.to_owned()))
+        }));
     }
+    Ok(names)
 }
 
 fn row(item: &str) -> [String; 11] {

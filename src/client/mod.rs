@@ -205,11 +205,7 @@ impl Client {
 
     /// A page of buses, behind the `next` of the page before.
     pub async fn buses_after(&self, after: Option<&str>) -> Result<Page, ClientError> {
-        let query: Vec<_> = after
-            .map(|after| ("after", after.to_owned()))
-            .into_iter()
-            .collect();
-        self.send_page(self.get_with(&["buses"], &query)?, "buses")
+        self.send_page(self.get_with(&["buses"], &behind(after))?, "buses")
             .await
     }
 
@@ -231,11 +227,7 @@ impl Client {
 
     /// A page of a bus's rules.
     pub async fn rules(&self, bus: &str, after: Option<&str>) -> Result<Page, ClientError> {
-        let query: Vec<_> = after
-            .map(|after| ("after", after.to_owned()))
-            .into_iter()
-            .collect();
-        let request = self.get_with(&["buses", bus, "rules"], &query)?;
+        let request = self.get_with(&["buses", bus, "rules"], &behind(after))?;
         self.send_page(request, "rules").await
     }
 
@@ -453,11 +445,7 @@ impl Client {
 impl Client {
     /// A page of secrets, without their values.
     pub async fn secrets(&self, after: Option<&str>) -> Result<Page, ClientError> {
-        let after: Vec<_> = after
-            .map(|after| ("after", after.to_owned()))
-            .into_iter()
-            .collect();
-        self.send_page(self.get_with(&["secrets"], &after)?, "secrets")
+        self.send_page(self.get_with(&["secrets"], &behind(after))?, "secrets")
             .await
     }
 
@@ -513,11 +501,7 @@ impl Client {
 impl Client {
     /// A page of keys.
     pub async fn api_keys(&self, after: Option<&str>) -> Result<Page, ClientError> {
-        let after: Vec<_> = after
-            .map(|after| ("after", after.to_owned()))
-            .into_iter()
-            .collect();
-        self.send_page(self.get_with(&["keys"], &after)?, "keys")
+        self.send_page(self.get_with(&["keys"], &behind(after))?, "keys")
             .await
     }
 
@@ -555,6 +539,12 @@ impl Client {
     pub async fn ready(&self) -> Result<(), ClientError> {
         self.send_empty(self.get_root("readyz")?).await
     }
+}
+
+/// The query of a page behind this place.
+fn behind(after: Option<&str>) -> Vec<(&'static str, String)> {
+    let after = after.map(|after| ("after", after.to_owned()));
+    after.into_iter().collect()
 }
 
 fn convert<E>(event: E) -> Result<Event, ClientError>

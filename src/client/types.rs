@@ -33,6 +33,24 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+impl Page {
+    /// A whole list: every page, each asked for behind the one before.
+    pub(crate) async fn all<E>(
+        mut page: impl AsyncFnMut(Option<&str>) -> Result<Page, E>,
+    ) -> Result<Page, E> {
+        let mut all = Page::default();
+        loop {
+            let after = all.next.take();
+            let page = page(after.as_deref()).await?;
+            all.items.extend(page.items);
+            match page.next {
+                None => return Ok(all),
+                next => all.next = next,
+            }
+        }
+    }
+}
+
 /// A document and the revision it has.
 #[derive(Debug, Clone)]
 pub struct Versioned {

@@ -19,13 +19,12 @@ impl Sender {
         &self,
         target: &Target,
         wanted: Wanted,
-        attempt: u32,
         desk: &Arc<Desk>,
         promise: Promise,
     ) -> Tried {
         let began = Instant::now();
         let mut timing = Timing::default();
-        let done = self.lease_one(target, wanted, attempt, desk, promise).await;
+        let done = self.lease_one(target, wanted, desk, promise).await;
         timing.took = Some(began.elapsed().into());
         Tried {
             dones: vec![done],
@@ -37,7 +36,6 @@ impl Sender {
         &self,
         target: &Target,
         wanted: Wanted,
-        attempt: u32,
         desk: &Arc<Desk>,
         promise: Promise,
     ) -> Done {
@@ -52,7 +50,7 @@ impl Sender {
         };
         let parcel = Parcel {
             sequence: wanted.sequence,
-            attempt,
+            attempt: wanted.number,
             event: Bytes::from(event.event.to_json()),
             id: webhook_id(target, &[event]),
         };

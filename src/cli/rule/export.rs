@@ -77,29 +77,11 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn buses(client: &Client) -> Result<Vec<String>, Failure> {
-    let mut names = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.buses_after(after.as_deref()).await?;
-        names.extend(named(&page)?);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(names),
-        }
-    }
+    named(&Page::all(async |after| client.buses_after(after).await).await?)
 }
 
 async fn rule_names(client: &Client, bus: &str) -> Result<Vec<String>, Failure> {
-    let mut names = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.rules(bus, after.as_deref()).await?;
-        names.extend(named(&page)?);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(names),
-        }
-    }
+    named(&Page::all(async |after| client.rules(bus, after).await).await?)
 }
 
 fn named(page: &Page) -> Result<Vec<String>, Failure> {

@@ -63,6 +63,17 @@ struct Pending {
     key: OrderKey,
 }
 
+impl Pending {
+    /// Its next attempt.
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            sequence: self.sequence,
+            since: self.since,
+            number: self.attempts + 1,
+        }
+    }
+}
+
 /// What on disk proves a delivery that memory holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
@@ -480,35 +491,26 @@ impl Lane {
     }
 
     fn start(&mut self, target: Arc<Target>, deliveries: Vec<Pending>, kind: Kind, now: Instant) {
-        let wanted: Vec<Wanted> = deliveries
-            .iter()
-            .map(|pending| Wanted {
-                sequence: pending.sequence,
-                since: pending.since,
-                number: pending.attempts + 1,
-            })
-            .collect();
+        let wanted: Vec<Wanted> = deliveries.iter().map(Pending::wanted).collect();
         let hub = self.hub.clone();
         let to = target.clone();
         let place = self.hub.crowd.enter();
-        // Boxed: a task moves its future about, and its result in the future's place.
-        let attempt = Box::pin(async move {
+        let attempt = async move {
             let _place = place;
             hub.sender.attempt(&to, &wanted).await
-        });
-        let id = self.attempts.spawn(attempt).id();
-        self.took_off(
-            id,
-            Flight {
-                started: now,
-                target,
-                deliveries,
-                kind,
-            },
-        );
+        };
+        let flight = Flight {
+            started: now,
+            target,
+            deliveries,
+            kind,
+        };
+        self.take_off(attempt, flight);
     }
 
-    fn took_off(&mut self, id: Id, flight: Flight) {
+    fn take_off(&mut self, attempt: impl Future<Output = Tried> + Send + 'static, flight: Flight) {
+        // Boxed: a task moves its future about, and its result in the future's place.
+        let id = self.attempts.spawn(Box::pin(attempt)).id();
         self.retry_flights += usize::from(flight.kind.retry);
         self.parked_in_flight += flight.parked();
         if flight.deliveries.iter().any(|p| p.kept == Kept::Fresh) {

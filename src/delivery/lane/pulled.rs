@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::change::Change;
 use super::{Flight, Kept, Kind, Lane, Pending};
-use crate::delivery::attempt::{Sender, Wanted};
 use crate::delivery::desk::{Promise, Receipt};
 use crate::log::{Record, Sequence};
 use crate::rule::Target;
@@ -48,31 +47,20 @@ impl Lane {
         let Some(pending) = deliveries.first().copied() else {
             return;
         };
-        let wanted = Wanted {
-            sequence: pending.sequence,
-            since: pending.since,
-            number: pending.attempts + 1,
-        };
+        let wanted = pending.wanted();
         let (hub, desk, to) = (
             self.hub.clone(),
             self.handle.desk.clone(),
             Arc::clone(&target),
         );
-        let lease = Box::pin(async move {
-            let sender: &Sender = &hub.sender;
-            let attempt = pending.attempts + 1;
-            sender.lease(&to, wanted, attempt, &desk, promise).await
-        });
-        let id = self.attempts.spawn(lease).id();
-        self.took_off(
-            id,
-            Flight {
-                started: now,
-                target,
-                deliveries,
-                kind,
-            },
-        );
+        let lease = async move { hub.sender.lease(&to, wanted, &desk, promise).await };
+        let flight = Flight {
+            started: now,
+            target,
+            deliveries,
+            kind,
+        };
+        self.take_off(lease, flight);
     }
 
     /// A puller has done with a delivery.

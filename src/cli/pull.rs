@@ -148,7 +148,7 @@ async fn settle(handed: Handed, failed: Option<String>) -> Result<(), Failure> {
         }
     };
     if !held {
-        note(format_args!("the lease of {id} had ended: it comes again"));
+        note(format_args!("the lease of {id} has ended: it comes again"));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::ClientError;
 use super::pull::{Delivery, NackOptions, PullOptions, Puller};
@@ -49,8 +50,9 @@ pub struct Subscription {
 }
 
 /// What the subscription holds leases of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
+    lease: Duration,
     tokens: Mutex<Tokens>,
     dropped: Notify,
 }
@@ -87,8 +89,12 @@ impl Client {
         options: SubscribeOptions,
     ) -> Subscription {
         let puller = self.puller(bus, rule, target);
-        let held = Arc::new(Held::default());
-        let keeper = tokio::spawn(keep(puller.clone(), Arc::clone(&held), options.lease));
+        let held = Arc::new(Held {
+            lease: options.lease,
+            tokens: Mutex::default(),
+            dropped: Notify::new(),
+        });
+        let keeper = tokio::spawn(keep(puller.clone(), Arc::clone(&held)));
         Subscription {
             puller,
             options,
@@ -119,7 +125,7 @@ impl Subscription {
             match self.puller.pull(&pull).await {
                 Ok(deliveries) => {
                     pauses = Pauses::default();
-                    self.take(deliveries).await?;
+                    self.take(deliveries).await;
                 }
                 Err(error) => match pauses.after(&error) {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -129,7 +135,8 @@ impl Subscription {
         }
     }
 
-    async fn take(&mut self, deliveries: Vec<Delivery>) -> Result<(), ClientError> {
+    async fn take(&mut self, deliveries: Vec<Delivery>) {
+        let mut unreadable = Vec::new();
         for delivery in deliveries {
             match delivery.event() {
                 Ok(event) => {
@@ -143,19 +150,19 @@ impl Subscription {
                         answered: false,
                     });
                 }
-                Err(error) => {
-                    // No other subscriber could read it either.
-                    let options = NackOptions {
-                        give_up: true,
-                        error: Some(error.to_string()),
-                        ..NackOptions::default()
-                    };
-                    let tokens = [delivery.token];
-                    self.puller.nack(&tokens, &options).await?;
-                }
+                Err(error) => unreadable.push((delivery.token, error)),
             }
         }
-        Ok(())
+        // No other subscriber could read them either. After the others, which are safe by now: whoever
+        // calls may go away here. What is not heard comes again.
+        for (token, error) in unreadable {
+            let options = NackOptions {
+                give_up: true,
+                error: Some(error.to_string()),
+                ..NackOptions::default()
+            };
+            let _ = self.puller.nack(&[token], &options).await;
+        }
     }
 }
 
@@ -185,25 +192,47 @@ impl Handed {
         self.delivery.attempt
     }
 
-    /// It is done, and does not come again once this returns `true`; `false`: the lease had ended, and
-    /// it may come again.
-    pub async fn ack(mut self) -> Result<bool, ClientError> {
-        let tokens = [self.delivery.token.clone()];
-        let done = self.puller.ack(&tokens).await?;
-        Ok(self.settled(&done))
+    /// It is done, and does not come again once this returns `true`; `false`: the lease ended before the
+    /// bus said so, and it may come again. Said again, for as long as a lease, while the bus is away.
+    ///
+    /// # Errors
+    /// What waiting does not mend.
+    pub async fn ack(self) -> Result<bool, ClientError> {
+        let (puller, tokens) = (self.puller.clone(), [self.delivery.token.clone()]);
+        self.answer(async || puller.ack(&tokens).await).await
     }
 
-    /// It is not done.
-    pub async fn nack(mut self, options: &NackOptions) -> Result<bool, ClientError> {
-        let tokens = [self.delivery.token.clone()];
-        let done = self.puller.nack(&tokens, options).await?;
-        Ok(self.settled(&done))
+    /// It is not done. The same holds as for [`ack`](Handed::ack).
+    ///
+    /// # Errors
+    /// What waiting does not mend.
+    pub async fn nack(self, options: &NackOptions) -> Result<bool, ClientError> {
+        let (puller, tokens) = (self.puller.clone(), [self.delivery.token.clone()]);
+        self.answer(async || puller.nack(&tokens, options).await)
+            .await
     }
 
-    fn settled(&mut self, done: &[bool]) -> bool {
+    /// Says a word until it is heard. Safe: the bus answers one that it has heard as the first time.
+    async fn answer(
+        mut self,
+        word: impl AsyncFn() -> Result<Vec<bool>, ClientError>,
+    ) -> Result<bool, ClientError> {
+        let until = Instant::now() + self.held.lease;
+        let mut pauses = Pauses::default();
+        let done = loop {
+            let error = match word().await {
+                Ok(done) => break done.first().copied().unwrap_or(false),
+                Err(error) => error,
+            };
+            match pauses.after(&error) {
+                Some(pause) if Instant::now() + pause < until => tokio::time::sleep(pause).await,
+                Some(_) => break false,
+                None => return Err(error),
+            }
+        };
         self.answered = true;
         self.held.tokens.lock().held.remove(&self.delivery.token);
-        done.first().copied().unwrap_or(false)
+        Ok(done)
     }
 }
 
@@ -223,7 +252,8 @@ impl Drop for Handed {
 
 /// Extends what is held each third of a lease, and gives back what was dropped. What does not succeed
 /// is tried again the next time, or its lease ends.
-async fn keep(puller: Puller, held: Arc<Held>, lease: Duration) {
+async fn keep(puller: Puller, held: Arc<Held>) {
+    let lease = held.lease;
     let mut ticks = tokio::time::interval((lease / 3).max(Duration::from_millis(100)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

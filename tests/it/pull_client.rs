@@ -3,11 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use eventyard::client::{Client, NackOptions, SubscribeOptions};
 use eventyard::event::Event;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{TestBus, eventually};
 
@@ -102,6 +106,80 @@ async fn a_subscription_extends_acknowledges_gives_back_and_outlives_a_restart()
     assert_eq!(fourth.event().id(), "4");
     fourth.ack().await.unwrap();
     assert_eq!(bus.get(TARGET).await.json()["pending"], 0);
+}
+
+/// Stands between a client and the bus, and hands on what is said; while it is told to, it closes a
+/// connection in the place of the answer.
+struct Between {
+    addr: std::net::SocketAddr,
+    loses: Arc<AtomicBool>,
+}
+
+impl Between {
+    async fn start(bus: std::net::SocketAddr) -> Between {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let between = Between {
+            addr: listener.local_addr().unwrap(),
+            loses: Arc::default(),
+        };
+        let loses = Arc::clone(&between.loses);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                tokio::spawn(hand_on(client, bus, Arc::clone(&loses)));
+            }
+        });
+        between
+    }
+}
+
+async fn hand_on(client: TcpStream, bus: std::net::SocketAddr, loses: Arc<AtomicBool>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_bus, mut to_bus) = TcpStream::connect(bus).await.unwrap().into_split();
+    let asked = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_bus).await });
+    let mut answer = [0; 4_096];
+    while let Ok(count @ 1..) = from_bus.read(&mut answer).await {
+        // One answer is lost, and those after it are not.
+        if loses.swap(false, Ordering::AcqRel)
+            || to_client.write_all(&answer[..count]).await.is_err()
+        {
+            break;
+        }
+    }
+    asked.abort();
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_asked_for_again() {
+    let bus = TestBus::start().await;
+    bus.put_rule("orders", &rule()).await;
+    let between = Between::start(bus.addr()).await;
+    let client = Client::new(&format!("http://{}", between.addr)).unwrap();
+    for id in ["1", "2"] {
+        client.publish("default", event(id)).await.unwrap();
+    }
+    // Long: nothing is extended, and one request at a time is under way.
+    let options = SubscribeOptions {
+        prefetch: 1,
+        lease: Duration::from_secs(60),
+    };
+    let mut deliveries = client.subscribe("default", "orders", "worker", options);
+    let first = deliveries.next().await.unwrap();
+    between.loses.store(true, Ordering::Release);
+    assert!(first.ack().await.unwrap(), "the bus had heard it");
+    assert!(!between.loses.load(Ordering::Acquire), "an answer was lost");
+    let second = deliveries.next().await.unwrap();
+    assert_eq!((second.event().id(), second.attempt()), ("2", 1));
+    between.loses.store(true, Ordering::Release);
+    assert!(second.nack(&NackOptions::default()).await.unwrap());
+    let again = deliveries.next().await.unwrap();
+    assert_eq!((again.event().id(), again.attempt()), ("2", 2));
+    assert!(again.ack().await.unwrap());
+    let health = bus.get(TARGET).await.json();
+    assert_eq!(
+        (&health["pending"], &health["delivered"]),
+        (&json!(0), &json!(2))
+    );
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::restore::{RestoreError, Restored, restore};
 
+use self::restore::is_ours;
 use self::tar::{BLOCK, Entry};
 use crate::clock::Timestamp;
 use crate::limits;
@@ -114,26 +115,7 @@ impl Backup {
                 bytes: None,
             });
         }
-        let mut audit: Vec<PathBuf> = match std::fs::read_dir(data_dir.join(AUDIT)) {
-            Ok(found) => found
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect::<Result<_, _>>()?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        audit.sort();
-        for path in audit {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            sources.push(Source {
-                name: format!("{AUDIT}/{name}"),
-                // It grows: so much of it as there is now.
-                bytes: Some(path.metadata()?.len()),
-                path,
-            });
-        }
+        sources.extend(audit_files(data_dir)?);
         sources.reverse();
         Ok(Backup {
             held,
@@ -249,6 +231,38 @@ impl Backup {
         part.resize(part.len() + entry.padding() + 2 * BLOCK, 0);
         self.is_ended = true;
     }
+}
+
+/// The files of the audit, by name. What else lies in its folder is not ours, and a backup with it
+/// would not be restored.
+fn audit_files(data_dir: &Path) -> io::Result<Vec<Source>> {
+    let found = match std::fs::read_dir(data_dir.join(AUDIT)) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut sources = Vec::new();
+    for entry in found {
+        let entry = entry?;
+        let name = format!("{AUDIT}/{}", entry.file_name().to_string_lossy());
+        if !is_ours(&name) {
+            continue;
+        }
+        let bytes = match entry.metadata() {
+            // It grows: so much of it as there is now.
+            Ok(metadata) => metadata.len(),
+            // It is past the audit's retention.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        sources.push(Source {
+            name,
+            path: entry.path(),
+            bytes: Some(bytes),
+        });
+    }
+    sources.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(sources)
 }
 
 fn hex(bytes: &[u8]) -> String {

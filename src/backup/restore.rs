@@ -35,21 +35,28 @@ pub struct Restored {
     pub needs_key: bool,
 }
 
-/// Restores a backup into `data_dir`, which must not be there, or be empty.
+/// Restores a backup into `data_dir`, which must not be there, or be empty: a disk may be mounted there.
 pub fn restore(backup: &mut dyn Read, data_dir: &Path) -> Result<Restored, RestoreError> {
+    // What an earlier one left, which was cut off, is not in the way.
+    let is_left =
+        |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == RESTORING);
     let is_free = match fs::read_dir(data_dir) {
-        Ok(mut found) => found.next().is_none(),
+        Ok(mut found) => found.all(is_left),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     };
     if !is_free {
         return Err(RestoreError::InTheWay(data_dir.to_owned()));
     }
-    let new = new_folder(data_dir);
+    // Inside of one that is there, or else beside it: on the same disk.
+    let is_there = data_dir.is_dir();
+    let new = match is_there {
+        true => data_dir.join(RESTORING),
+        false => new_folder(data_dir),
+    };
     let write = |path: &Path| {
         let path = path.to_owned();
         move |source| RestoreError::Write { path, source }
     };
-    // What an earlier one left, which was cut off.
     match fs::remove_dir_all(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(&new)(error)),
         _ => {}
@@ -72,10 +79,11 @@ pub fn restore(backup: &mut dyn Read, data_dir: &Path) -> Result<Restored, Resto
             sync(&folder).map_err(write(&folder))?;
         }
     }
-    if data_dir.is_dir() {
-        fs::remove_dir(data_dir).map_err(write(data_dir))?;
+    if is_there {
+        move_up(&new, data_dir).map_err(write(data_dir))?;
+    } else {
+        fs::rename(&new, data_dir).map_err(write(data_dir))?;
     }
-    fs::rename(&new, data_dir).map_err(write(data_dir))?;
     if let Some(parent) = parent(data_dir) {
         sync(parent).map_err(write(parent))?;
     }
@@ -88,9 +96,25 @@ pub fn restore(backup: &mut dyn Read, data_dir: &Path) -> Result<Restored, Resto
     })
 }
 
+/// Of a folder in which it is unpacked.
+const RESTORING: &str = ".restoring";
+
+/// Moves all that was unpacked to where it belongs, the journal last.
+fn move_up(new: &Path, data_dir: &Path) -> io::Result<()> {
+    let mut names: Vec<_> = fs::read_dir(new)?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<Result<_, _>>()?;
+    names.sort_by_key(|name| name == "journal");
+    for name in names {
+        fs::rename(new.join(&name), data_dir.join(&name))?;
+    }
+    fs::remove_dir(new)?;
+    sync(data_dir)
+}
+
 fn new_folder(data_dir: &Path) -> PathBuf {
     let mut name = data_dir.as_os_str().to_owned();
-    name.push(".restoring");
+    name.push(RESTORING);
     PathBuf::from(name)
 }
 
@@ -201,7 +225,7 @@ fn unpack_file(backup: &mut dyn Read, entry: &Entry, new: &Path) -> Result<Liste
 }
 
 /// Names that lead where a backup's files go, and nowhere else.
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     let digits = |text: &str, count: usize| {
         text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
     };

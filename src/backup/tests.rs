@@ -1,5 +1,6 @@
 //! Backups that are cut, changed, in the way of others; and the log that comes of a good one.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use super::*;
@@ -51,6 +52,8 @@ async fn a_backup_makes_the_log_of_its_moment_and_a_damaged_one_nothing() {
     std::fs::write(data.join("secrets.key"), "hunter2").unwrap();
     std::fs::create_dir_all(data.join("audit")).unwrap();
     std::fs::write(data.join("audit/00000000000000000001.jsonl"), "a\n").unwrap();
+    // What somebody left there is no part of it.
+    std::fs::write(data.join("audit/notes.txt"), "").unwrap();
     let bytes = backup_of(&log, &data);
     assert!(memchr::memmem::find(&bytes, b"hunter2").is_none());
     let last = log.durable_through();
@@ -94,6 +97,20 @@ async fn a_backup_makes_the_log_of_its_moment_and_a_damaged_one_nothing() {
     let error = restore(&mut bytes.as_slice(), &again).unwrap_err();
     assert!(matches!(error, RestoreError::InTheWay(_)), "{error}");
     assert!(!again.join("secrets.key").exists());
+    // Where a disk is mounted the folder stays the same one.
+    let mounted = dir.path().join("mounted");
+    std::fs::create_dir_all(mounted.join(".restoring/journal")).unwrap();
+    let before = std::fs::metadata(&mounted).unwrap().ino();
+    restore(&mut bytes.as_slice(), &mounted).unwrap();
+    assert_eq!(std::fs::metadata(&mounted).unwrap().ino(), before);
+    let names = |dir: &Path| {
+        let found = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&mounted), names(&again));
+
     let log = open(&again);
     assert_eq!(log.durable_through(), last);
     let events = log.read_after(0, 1_000).await.unwrap();

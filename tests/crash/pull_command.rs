@@ -78,6 +78,7 @@ async fn pull_misses_nothing_however_it_and_the_bus_are_treated() {
     until_come(&out, 5).await;
 
     // It sleeps with a request under way, and what that is given is leased for longer than it may.
+    until_health(at, "it asks for more", |health| health["pulling"] == 1).await;
     puller.signal("-STOP");
     publish(at, 5..10).await;
     until_health(at, "a lease has ended", |health| {

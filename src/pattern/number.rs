@@ -83,7 +83,11 @@ impl<'a> NumberText<'a> {
         let nearest = self.nearest()?;
         let compares = self.compares.get_or_init(|| {
             self.decimal().is_some_and(|decimal| {
-                decimal.is_exact() || Decimal::shortest(nearest.0) == Some(decimal)
+                let mut buffer = zmij::Buffer::new();
+                decimal.is_exact() || {
+                    let shortest = buffer.format_finite(nearest.0).as_bytes();
+                    *shortest == *self.text || Decimal::of(shortest) == Some(decimal)
+                }
             })
         });
         compares.then_some(nearest)
@@ -103,7 +107,7 @@ impl<'a> NumberText<'a> {
     #[inline]
     fn nearest(&self) -> Option<Number> {
         *self.nearest.get_or_init(|| {
-            let value = match self.decimal()?.value() {
+            let value = match self.decimal()?.nearest() {
                 Some(value) => value,
                 None => std::str::from_utf8(&self.text).ok()?.parse().ok()?,
             };
@@ -202,6 +206,51 @@ struct Decimal {
 impl Decimal {
     /// `None` when the text has more significant digits, or an exponent that is out of all bounds.
     fn of(text: &[u8]) -> Option<Decimal> {
+        Decimal::of_short(text).or_else(|| Decimal::of_any(text))
+    }
+
+    /// Eight digits at a time; `None` when the text has more than 19, counted from the first one that
+    /// is not zero, or an exponent, or is no number.
+    fn of_short(text: &[u8]) -> Option<Decimal> {
+        let negative = text.first() == Some(&b'-');
+        let mut at = usize::from(negative);
+        let (mut digits, mut significant) = (0_u64, 0);
+        let mut point = None;
+        while at < text.len() {
+            let word = match text[at..].first_chunk() {
+                Some(word) => u64::from_le_bytes(*word),
+                // The rest, with zeros behind it, which are no digits.
+                None => rest(text, at),
+            } ^ ZEROS;
+            let count = first_beyond_nine(word) / 8;
+            if count == 0 {
+                if text[at] != b'.' || point.is_some() {
+                    return None;
+                }
+                at += 1;
+                point = Some(at);
+                continue;
+            }
+            let word = word << (64 - 8 * count);
+            significant += if digits == 0 {
+                // Zeros in front are not significant; shifted, they are the bytes above the others.
+                8_u32.saturating_sub(word.trailing_zeros() / 8)
+            } else {
+                count
+            };
+            if significant > ROOM as u32 {
+                return None;
+            }
+            digits = digits * POWERS_OF_TEN[count as usize] + joined(word);
+            at += count as usize;
+        }
+        let fraction = point.map_or(0, |point| text.len() - point);
+        let fraction = i32::try_from(fraction).ok()?;
+        Decimal::normal(negative, digits, -fraction)
+    }
+
+    /// The same, however it is written.
+    fn of_any(text: &[u8]) -> Option<Decimal> {
         let (negative, text) = match text.strip_prefix(b"-") {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -246,6 +295,12 @@ impl Decimal {
                 break;
             }
         }
+        Decimal::normal(negative, digits, exponent)
+    }
+
+    /// Of digits with zeros at their end.
+    #[inline]
+    fn normal(negative: bool, mut digits: u64, mut exponent: i32) -> Option<Decimal> {
         if digits == 0 {
             return Some(Decimal {
                 negative: false,
@@ -281,6 +336,25 @@ impl Decimal {
         key
     }
 
+    /// The binary64 next to it, if a power of ten that 64 bits hold divides it or none does.
+    fn nearest(self) -> Option<f64> {
+        if let Some(value) = self.value() {
+            return Some(value);
+        }
+        let power = 10_u64.checked_pow(u32::try_from(-self.exponent).ok()?)?;
+        // All bits of 128 that there are, so that the quotient has 63 and more: the last one of them
+        // stands for what the division leaves, and rounding to 53 is rounding once.
+        let shift = self.digits.leading_zeros() + 64;
+        let dividend = u128::from(self.digits) << shift;
+        let (quotient, left) = (
+            dividend / u128::from(power),
+            !dividend.is_multiple_of(u128::from(power)),
+        );
+        let value =
+            (quotient | u128::from(left)) as f64 / f64::from_bits(u64::from(1_023 + shift) << 52);
+        Some(if self.negative { -value } else { value })
+    }
+
     /// Whether binary64 holds it for certain: see [`Decimal::value`].
     fn is_exact(self) -> bool {
         self.digits < 1_000_000_000_000_000 && (-22..=22).contains(&self.exponent)
@@ -310,17 +384,45 @@ impl Decimal {
     }
 }
 
-/// The number of eight digits.
+/// The powers of ten that eight digits are less than.
+const POWERS_OF_TEN: [u64; 9] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+];
+
+/// The last bytes of a text from `at` on, which are less than eight, with zeros behind them.
+#[inline]
+fn rest(text: &[u8], at: usize) -> u64 {
+    let rest = &text[at..];
+    if let Some(last) = text.last_chunk() {
+        return u64::from_le_bytes(*last) >> (8 * (8 - rest.len()));
+    }
+    let mut padded = [0; 8];
+    padded[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(padded)
+}
+
+/// The number of eight digits, if they are.
 #[inline]
 fn eight_digits(bytes: [u8; 8]) -> Option<u64> {
-    let mut digits = u64::from_le_bytes(bytes) ^ ZEROS;
-    if first_beyond_nine(digits) != u64::BITS {
-        return None;
-    }
-    // Neighbours are joined: to pairs, to fours, to all eight. The first digit is the lowest byte.
-    digits = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
-    digits = (digits * 100 + (digits >> 16)) & 0x0000_FFFF_0000_FFFF;
-    Some((digits * 10_000 + (digits >> 32)) & 0xFFFF_FFFF)
+    let digits = u64::from_le_bytes(bytes) ^ ZEROS;
+    (first_beyond_nine(digits) == u64::BITS).then(|| joined(digits))
+}
+
+/// The number of eight digits, the first in the lowest byte.
+#[inline]
+fn joined(digits: u64) -> u64 {
+    // Neighbours are joined: to pairs, to fours, to all eight.
+    let digits = (digits * 10 + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let digits = (digits * 100 + (digits >> 16)) & 0x0000_FFFF_0000_FFFF;
+    (digits * 10_000 + (digits >> 32)) & 0xFFFF_FFFF
 }
 
 #[cfg(test)]
@@ -401,15 +503,22 @@ mod tests {
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
-        for _ in 0..20_000 {
+        for _ in 0..60_000 {
             let length = random.u32(1..18);
             let digits = random.u64(..10_u64.pow(length));
-            let text = match random.u8(..4) {
+            let text = match random.u8(..6) {
+                4 => format!("{}.{}", random.u8(..), random.u64(..)),
+                5 => format!("0.{:0>20}", digits),
                 0 => format!("{}", f64::from_bits(random.u64(..))),
                 1 => format!("-{digits}e{}", random.i32(-30..30)),
                 2 => format!("{digits}.{}", random.u32(..)),
                 _ => format!("{}", random.f64() * 1e4),
             };
+            let decimal = Decimal::of(text.as_bytes());
+            assert_eq!(decimal, Decimal::of_any(text.as_bytes()), "{text}");
+            if let Some(nearest) = decimal.and_then(Decimal::nearest) {
+                assert_eq!(nearest, text.parse::<f64>().unwrap(), "{text}");
+            }
             let Some(number) = Number::of_text(&text) else {
                 continue;
             };

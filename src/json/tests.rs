@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{JsonText, is_plain, skip};
+use super::{JsonText, Strings, is_plain, skip};
 
 fn json() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
@@ -50,6 +50,29 @@ proptest! {
             prop_assert!(offset <= bytes.len().max(at));
         }
         is_plain(&bytes);
+    }
+
+    #[test]
+    fn wide_and_narrow_lanes_see_the_same(bytes in prop::collection::vec(prop::sample::select(&b"\"\\{}[],: x"[..]), 0..300), at in 0_usize..310) {
+        prop_assert_eq!(skip::container(&bytes, at), skip::container_narrow(&bytes, at));
+    }
+
+    #[test]
+    fn strings_end_where_each_alone_does(value in json(), pretty in any::<bool>()) {
+        let text = if pretty {
+            serde_json::to_string_pretty(&value).unwrap()
+        } else {
+            value.to_string()
+        };
+        let bytes = text.as_bytes();
+        let mut strings = Strings::new(bytes);
+        let mut at = 0;
+        while let Some(quote) = bytes[at..].iter().position(|byte| *byte == b'"') {
+            let alone = skip::string(bytes, at + quote + 1);
+            prop_assert_eq!(strings.end(at + quote + 1), alone.end);
+            prop_assert_eq!(strings.is_escaped(), alone.escaped);
+            at = alone.after;
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! their array elements; then clauses are checked, first each alone, then whether they hold
 //! together. `engine` does that for many patterns; one by itself does it plainly.
 
+mod ask;
 mod complexity;
 mod consistency;
 mod engine;
@@ -145,7 +146,7 @@ impl EventPattern {
     }
 
     fn read<'a>(&self, document: &Document<'a>) -> Fields<'a> {
-        let mut fields = Fields::default().recycled();
+        let mut fields = Fields::default();
         walk::walk(document, &self.compiled.paths, &mut fields);
         fields
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::ask::Alone;
+use super::number::leading_of_key;
 use super::value::Datum;
 
 /// What a key says of a value. The number is part of the key.
@@ -69,9 +71,20 @@ impl Kind {
         Kind::More,
     ];
 
-    /// Of the two kinds with marks: which it is.
-    fn marks(self) -> usize {
-        usize::from(self == Kind::Number)
+    /// Of the kinds with marks: which it is.
+    #[inline]
+    pub(crate) fn marked(self) -> Option<usize> {
+        match self {
+            Kind::String => Some(0),
+            Kind::Number => Some(1),
+            Kind::Prefix => Some(2),
+            Kind::Suffix => Some(3),
+            Kind::Folded => Some(4),
+            Kind::FoldedPrefix => Some(5),
+            Kind::FoldedSuffix => Some(6),
+            Kind::Text => Some(7),
+            _ => None,
+        }
     }
 
     /// Whether a key of this kind is looked up for the values of its field.
@@ -80,15 +93,103 @@ impl Kind {
     }
 }
 
+/// Kinds of keys: a bit for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Kinds(u32);
+
+/// Of the ends of strings, or of folded ones.
+const ENDS: [Kind; 5] = [
+    Kind::Prefix,
+    Kind::Suffix,
+    Kind::Folded,
+    Kind::FoldedPrefix,
+    Kind::FoldedSuffix,
+];
+
+impl Kinds {
+    const OF_ENDS: Kinds = Kinds::of(&ENDS);
+
+    const OF_STRINGS: Kinds = Kinds::of(&[
+        Kind::String,
+        Kind::Address,
+        Kind::Network,
+        Kind::Gram4,
+        Kind::Gram8,
+        Kind::Exists,
+    ])
+    .or(Kinds::OF_ENDS);
+
+    const OF_NUMBERS: Kinds = Kinds::of(&[Kind::Number, Kind::Text, Kind::Range, Kind::Exists]);
+
+    const OF_LITERALS: Kinds = Kinds::of(&[Kind::Text, Kind::Exists]);
+
+    pub(crate) const fn of(kinds: &[Kind]) -> Kinds {
+        let (mut bits, mut at) = (0, 0);
+        while at < kinds.len() {
+            bits |= 1 << kinds[at] as u32;
+            at += 1;
+        }
+        Kinds(bits)
+    }
+
+    const fn or(self, other: Kinds) -> Kinds {
+        Kinds(self.0 | other.0)
+    }
+
+    #[inline]
+    fn and(self, other: Kinds) -> Kinds {
+        Kinds(self.0 & other.0)
+    }
+
+    #[inline]
+    fn with(self, kind: Kind) -> Kinds {
+        Kinds(self.0 | 1 << kind as u32)
+    }
+
+    #[inline]
+    fn without(self, kind: Kind) -> Kinds {
+        Kinds(self.0 & !(1 << kind as u32))
+    }
+
+    #[inline]
+    pub(crate) fn has(self, kind: Kind) -> bool {
+        self.0 >> kind as u32 & 1 == 1
+    }
+
+    #[inline]
+    pub(crate) fn has_any(self, kinds: Kinds) -> bool {
+        self.0 & kinds.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What is to be looked at for each event that has the field.
+#[derive(Debug, Clone)]
+pub(crate) struct Present {
+    /// Rules of one clause.
+    pub(crate) alone: Box<[Alone]>,
+    /// An entry of the index with the others.
+    pub(crate) entry: Box<[u32]>,
+}
+
+/// How many kinds have marks.
+pub(crate) const MARKED: usize = 8;
+
 /// What to look up for the values of one field.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Probes {
-    /// A bit for each kind of which there are keys.
-    kinds: u32,
+    /// Those of which there are keys.
+    kinds: Kinds,
     /// Clauses are asked about the values themselves.
     asked: bool,
-    /// Of strings and of numbers: the marks of those that are keys.
-    marks: [u64; 2],
+    /// Of the kinds with marks: those of the keys.
+    marks: [u64; MARKED],
+    /// What stands under [`Kind::Present`], which needs no looking up.
+    present: Option<Arc<Present>>,
     lengths: Option<Arc<Lengths>>,
     grams: Option<Arc<Grams>>,
 }
@@ -166,35 +267,60 @@ pub(crate) struct Grams {
 }
 
 impl Probes {
+    /// The kinds of which a value may have a key. Where a field has few keys, most values show in one
+    /// bit each that they have none.
     #[inline]
-    pub(crate) fn has(&self, kind: Kind) -> bool {
-        self.kinds >> kind as u32 & 1 == 1
-    }
-
-    /// Whether a value with this mark may be a key. Where a field has few keys, most values show in
-    /// this one bit that they are none of them.
-    #[inline]
-    pub(crate) fn may_have(&self, kind: Kind, mark: Mark) -> bool {
-        self.has(kind) && self.marks[kind.marks()] & mark.0 != 0
-    }
-
-    /// Whether a value certainly leads nowhere: nothing but values themselves are keys here, this one
-    /// is none of them, and no clause is asked.
-    #[inline]
-    pub(crate) fn can_pass_over(&self, datum: &Datum<'_>) -> bool {
-        const VALUES: u32 =
-            1 << Kind::String as u32 | 1 << Kind::Number as u32 | 1 << Kind::Text as u32;
-        if self.asked || self.kinds & !VALUES != 0 {
-            return false;
-        }
+    pub(crate) fn kinds_of(&self, datum: &Datum<'_>) -> Kinds {
         match datum {
-            Datum::String(text) => !self.may_have(Kind::String, Mark::of(text)),
-            Datum::Number(number) => {
-                !self.has(Kind::Text)
-                    && !self.may_have(Kind::Number, Mark::of_number(number.leading()))
+            Datum::String(text) => {
+                let mut kinds = self.kinds.and(Kinds::OF_STRINGS);
+                self.keep_marked(&mut kinds, Kind::String, || Mark::of(text));
+                if kinds.has_any(Kinds::OF_ENDS) {
+                    let ends = Ends::of(text);
+                    for kind in ENDS {
+                        self.keep_marked(&mut kinds, kind, || ends.mark(kind));
+                    }
+                }
+                kinds
             }
-            Datum::Literal(_) => !self.has(Kind::Text),
+            Datum::Number(number) => {
+                let mut kinds = self.kinds.and(Kinds::OF_NUMBERS);
+                let leading = || Mark::of_number(number.leading());
+                self.keep_marked(&mut kinds, Kind::Number, leading);
+                self.keep_marked(&mut kinds, Kind::Text, || Mark::of(number.text()));
+                kinds
+            }
+            Datum::Literal(text) => {
+                let mut kinds = self.kinds.and(Kinds::OF_LITERALS);
+                self.keep_marked(&mut kinds, Kind::Text, || Mark::of(text.as_bytes()));
+                kinds
+            }
         }
+    }
+
+    /// Leaves a kind out if no key of it has this mark.
+    #[inline(always)]
+    fn keep_marked(&self, kinds: &mut Kinds, kind: Kind, mark: impl FnOnce() -> Mark) {
+        let marks = kind.marked().map_or(u64::MAX, |at| self.marks[at]);
+        if kinds.has(kind) && marks & mark().0 == 0 {
+            *kinds = kinds.without(kind);
+        }
+    }
+
+    /// Whether values are kept that have no key: clauses are asked about them.
+    #[inline]
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// What needs nothing but that the field is there.
+    #[inline]
+    pub(crate) fn present(&self) -> Option<&Present> {
+        self.present.as_deref()
+    }
+
+    pub(crate) fn set_present(&mut self, present: Option<Arc<Present>>) {
+        self.present = present;
     }
 
     pub(crate) fn set_asked(&mut self, asked: bool) {
@@ -203,12 +329,9 @@ impl Probes {
 
     /// Notes the marks of all keys of a kind.
     pub(crate) fn set_marks(&mut self, kind: Kind, marks: u64) {
-        self.marks[kind.marks()] = marks;
-    }
-
-    #[inline]
-    pub(crate) fn has_any(&self, kinds: &[Kind]) -> bool {
-        kinds.iter().any(|kind| self.has(*kind))
+        if let Some(at) = kind.marked() {
+            self.marks[at] = marks;
+        }
     }
 
     /// Whether strings of this field may be found by more than what they are.
@@ -223,12 +346,12 @@ impl Probes {
     }
 
     pub(crate) fn set(&mut self, kind: Kind, present: bool) {
-        if present {
-            self.kinds |= 1 << kind as u32;
+        self.kinds = if present {
+            self.kinds.with(kind)
         } else {
-            self.kinds &= !(1 << kind as u32);
-        }
-        if !self.has_any(&[Kind::Gram4, Kind::Gram8]) {
+            self.kinds.without(kind)
+        };
+        if !self.kinds.has_any(Kinds::of(&[Kind::Gram4, Kind::Gram8])) {
             self.grams = None;
         }
     }
@@ -291,12 +414,40 @@ impl Probes {
     }
 }
 
-/// One bit of sixty-four, drawn from what a key's bytes are.
+/// One bit of sixty-four, drawn from what a key's bytes are; all of them where that says nothing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark(pub(crate) u64);
 
 impl Mark {
-    /// Of a string: its length, its last byte and one in the middle.
+    const ANY: Mark = Mark(u64::MAX);
+
+    /// Of a key of a kind that has marks.
+    pub(crate) fn of_key(kind: Kind, bytes: &[u8]) -> Mark {
+        match kind {
+            Kind::String | Kind::Text => Mark::of(bytes),
+            Kind::Number => Mark::of_number(leading_of_key(bytes)),
+            _ => Ends::of(bytes).mark(kind),
+        }
+    }
+
+    /// Of two neighbours.
+    #[inline]
+    fn of_pair(pair: [u8; 2]) -> Mark {
+        let [one, other] = pair.map(u32::from);
+        Mark(1 << ((one * 13 + other * 37) & 63))
+    }
+
+    /// Of two neighbours in a folded text. Beyond ASCII folding is not byte by byte.
+    #[inline]
+    fn of_folded(pair: [u8; 2]) -> Mark {
+        if pair.is_ascii() {
+            Mark::of_pair(pair.map(|byte| byte.to_ascii_lowercase()))
+        } else {
+            Mark::ANY
+        }
+    }
+
+    /// Of a value's text: its length, its last byte and one in the middle.
     #[inline]
     pub(crate) fn of(bytes: &[u8]) -> Mark {
         let last = bytes.last().copied().unwrap_or(0);
@@ -309,6 +460,35 @@ impl Mark {
     #[inline]
     pub(crate) fn of_number(leading: u64) -> Mark {
         Mark(1 << (leading.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58))
+    }
+}
+
+/// The first and the last two bytes of a text that has as many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends(Option<[[u8; 2]; 2]>);
+
+impl Ends {
+    #[inline]
+    pub(crate) fn of(text: &[u8]) -> Ends {
+        Ends(match (text.first_chunk(), text.last_chunk()) {
+            (Some(first), Some(last)) => Some([*first, *last]),
+            _ => None,
+        })
+    }
+
+    /// The mark of keys of a kind that texts with such ends may have.
+    #[inline]
+    pub(crate) fn mark(self, kind: Kind) -> Mark {
+        let Some([first, last]) = self.0 else {
+            return Mark::ANY;
+        };
+        match kind {
+            Kind::Prefix => Mark::of_pair(first),
+            Kind::Suffix => Mark::of_pair(last),
+            Kind::Folded | Kind::FoldedPrefix => Mark::of_folded(first),
+            Kind::FoldedSuffix => Mark::of_folded(last),
+            _ => Mark::ANY,
+        }
     }
 }
 

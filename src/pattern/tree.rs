@@ -23,6 +23,8 @@ pub(crate) struct Branch {
     /// What is looked up for each value of the field.
     pub(crate) probes: Probes,
     children: Children,
+    /// Of the children's names: a bit drawn from each.
+    marks: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -38,10 +40,12 @@ type ByHash = imbl::GenericHashMap<
     imbl::shared_ptr::DefaultSharedPtr,
 >;
 
-/// A branch with its name; the first eight bytes stand apart, since they nearly always decide.
+/// A branch with its name; the first eight bytes stand apart, since they nearly always decide, and
+/// the last eight, which decide the rest up to sixteen.
 #[derive(Debug, Clone)]
 struct Child {
     start: u64,
+    end: u64,
     name: Box<[u8]>,
     branch: Arc<Branch>,
 }
@@ -71,23 +75,74 @@ fn start(name: &[u8]) -> u64 {
     }
 }
 
+/// The last eight bytes of a name that has as many.
+#[inline]
+fn end(name: &[u8]) -> u64 {
+    let last = name.last_chunk::<8>();
+    last.map_or(0, |last| u64::from_le_bytes(*last))
+}
+
+/// A bit drawn from a name: where it is not set, the name is none of the children's.
+#[inline(always)]
+fn mark(name: &[u8]) -> u64 {
+    let first = name.first().copied().unwrap_or(0);
+    1 << ((name.len() * 5 + usize::from(first)) & 63)
+}
+
+impl Child {
+    #[inline(always)]
+    fn is(&self, name: &[u8], start: u64) -> bool {
+        self.start == start
+            && self.name.len() == name.len()
+            && match name.len() {
+                0..=8 => true,
+                9..=16 => self.end == end(name),
+                _ => self.name[8..] == name[8..],
+            }
+    }
+}
+
+#[inline(never)]
+fn one_of_many<'c>(children: &'c ByHash, name: &[u8]) -> Option<&'c Branch> {
+    children.get(name).map(|branch| &**branch)
+}
+
 impl Branch {
     /// Where a key without dots leads from here.
-    #[inline]
     pub(crate) fn child(&self, name: &[u8]) -> Option<&Branch> {
+        if self.marks & mark(name) == 0 {
+            return None;
+        }
+        self.child_that_starts(name, start(name))
+    }
+
+    /// The same for the key between two offsets of a text, with what stands behind it read along and
+    /// cut off.
+    #[inline(always)]
+    pub(crate) fn child_within(&self, text: &[u8], from: usize, to: usize) -> Option<&Branch> {
+        let name = text.get(from..to)?;
+        if self.marks & mark(name) == 0 {
+            return None;
+        }
+        let start = match text[from..].first_chunk::<8>() {
+            Some(first) => {
+                let beyond = 8_usize.saturating_sub(name.len()) as u32 * 8;
+                let kept = u64::MAX.checked_shr(beyond).unwrap_or(0);
+                u64::from_le_bytes(*first) & kept
+            }
+            None => start(name),
+        };
+        self.child_that_starts(name, start)
+    }
+
+    #[inline(always)]
+    fn child_that_starts(&self, name: &[u8], start: u64) -> Option<&Branch> {
         match &self.children {
             Children::Few(children) => {
-                let start = start(name);
-                children
-                    .iter()
-                    .find(|child| {
-                        child.start == start
-                            && child.name.len() == name.len()
-                            && (name.len() <= 8 || child.name[8..] == name[8..])
-                    })
-                    .map(|child| &*child.branch)
+                let child = children.iter().find(|child| child.is(name, start))?;
+                Some(&child.branch)
             }
-            Children::Many(children) => children.get(name).map(|branch| &**branch),
+            Children::Many(children) => one_of_many(children, name),
         }
     }
 
@@ -115,6 +170,7 @@ impl Branch {
     }
 
     fn child_mut(&mut self, name: &[u8]) -> &mut Branch {
+        self.marks |= mark(name);
         if let Children::Few(few) = &mut self.children
             && few.len() == FEW
             && few.iter().all(|child| *child.name != *name)
@@ -129,6 +185,7 @@ impl Branch {
                 let at = at.unwrap_or_else(|| {
                     few.push(Child {
                         start: start(name),
+                        end: end(name),
                         name: name.into(),
                         branch: Arc::default(),
                     });
@@ -156,7 +213,11 @@ impl Branch {
             return;
         }
         match &mut self.children {
-            Children::Few(few) => few.retain(|child| *child.name != *name),
+            Children::Few(few) => {
+                few.retain(|child| *child.name != *name);
+                self.marks = few.iter().fold(0, |marks, child| marks | mark(&child.name));
+            }
+            // Most marks are set anyway.
             Children::Many(many) => {
                 many.remove(name);
             }

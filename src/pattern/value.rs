@@ -65,7 +65,7 @@ pub(crate) struct Value<'a> {
 const END: u32 = u32::MAX;
 
 /// The values of one document by field, in document order, and the places they stand in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fields<'a> {
     values: Vec<Value<'a>>,
     heads: Vec<Head>,
@@ -79,6 +79,18 @@ struct Head {
     document: u32,
     first: u32,
     last: u32,
+}
+
+impl Default for Fields<'_> {
+    fn default() -> Self {
+        let nothing = Fields {
+            values: Vec::new(),
+            heads: Vec::new(),
+            places: Vec::new(),
+            document: 0,
+        };
+        nothing.recycled()
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -156,6 +168,17 @@ impl<'a> Fields<'a> {
             _ => END,
         };
         Values { fields: self, next }
+    }
+
+    /// The value of a field that has one, outside of all arrays.
+    #[inline]
+    pub(crate) fn only(&self, field: Field) -> Option<&Value<'a>> {
+        let head = self.heads.get(field as usize)?;
+        if head.document != self.document || head.first != head.last {
+            return None;
+        }
+        let value = self.values.get(head.first as usize)?;
+        (value.place == OUTSIDE).then_some(value)
     }
 
     /// Whether the value is the first of its field.

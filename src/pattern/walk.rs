@@ -6,17 +6,17 @@ use super::number::NumberText;
 use super::tree::Branch;
 use super::value::{Datum, Fields, OUTSIDE, Place};
 use super::{Document, Scalar};
-use crate::json::{JsonText, skip, unescaped};
+use crate::json::{JsonText, Strings, skip, unescaped};
 use crate::limits;
 
 /// Told of each value at a field. It may keep it or not.
-pub(crate) trait Visit<'a> {
+pub(crate) trait Visit<'b, 'a> {
     fn fields(&mut self) -> &mut Fields<'a>;
-    fn visit(&mut self, branch: &Branch, place: Place, datum: Datum<'a>);
+    fn visit(&mut self, branch: &'b Branch, place: Place, datum: Datum<'a>);
 }
 
 /// Keeps all.
-impl<'a> Visit<'a> for Fields<'a> {
+impl<'a> Visit<'_, 'a> for Fields<'a> {
     fn fields(&mut self) -> &mut Fields<'a> {
         self
     }
@@ -26,7 +26,11 @@ impl<'a> Visit<'a> for Fields<'a> {
 }
 
 /// Reads a document along the paths of `root`.
-pub(crate) fn walk<'a>(document: &Document<'a>, root: &Branch, visitor: &mut impl Visit<'a>) {
+pub(crate) fn walk<'b, 'a>(
+    document: &Document<'a>,
+    root: &'b Branch,
+    visitor: &mut impl Visit<'b, 'a>,
+) {
     match *document {
         Document::Json(text) => {
             let start = skip::space(text.bytes(), 0);
@@ -66,16 +70,18 @@ type Next = Option<usize>;
 
 struct Walk<'a, 'v, V> {
     bytes: &'a [u8],
+    strings: Strings<'a>,
     plain: bool,
     /// Arrays that are open. Objects are followed no deeper than the paths; arrays have no names.
     arrays: usize,
     visitor: &'v mut V,
 }
 
-impl<'a, 'v, V: Visit<'a>> Walk<'a, 'v, V> {
+impl<'b, 'a, 'v, V: Visit<'b, 'a>> Walk<'a, 'v, V> {
     fn new(text: JsonText<'a>, visitor: &'v mut V) -> Self {
         Self {
             bytes: text.bytes(),
+            strings: Strings::new(text.bytes()),
             plain: text.is_plain(),
             arrays: 0,
             visitor,
@@ -84,24 +90,25 @@ impl<'a, 'v, V: Visit<'a>> Walk<'a, 'v, V> {
 
     /// Reads the value whose first byte stands at `at`. `last` says that nothing outside of it is
     /// wanted any more, so that the walk may end inside.
-    fn value(&mut self, at: usize, branch: &Branch, place: Place, last: bool) -> Next {
+    #[inline(always)]
+    fn value(&mut self, at: usize, branch: &'b Branch, place: Place, last: bool) -> Next {
         match self.bytes.get(at) {
-            Some(b'{') if branch.children() == 0 => Some(skip::container(self.bytes, at + 1)),
-            Some(b'{') => self.object(at + 1, branch, place, last),
-            Some(b'[') => self.array(at + 1, branch, place),
             Some(b'"') => {
-                let string = skip::string(self.bytes, at + 1);
+                let end = self.strings.end(at + 1);
                 if branch.field != 0 {
-                    let raw = &self.bytes[at + 1..string.end];
-                    let text = if string.escaped {
+                    let raw = &self.bytes[at + 1..end];
+                    let text = if self.strings.is_escaped() {
                         Cow::Owned(unescaped(raw).into_bytes())
                     } else {
                         Cow::Borrowed(raw)
                     };
                     self.visitor.visit(branch, place, Datum::String(text));
                 }
-                Some(string.after)
+                Some(end + 1)
             }
+            Some(b'{') if branch.children() == 0 => Some(skip::container(self.bytes, at + 1)),
+            Some(b'{') => self.object(at + 1, branch, place, last),
+            Some(b'[') => self.array(at + 1, branch, place),
             Some(first) => {
                 let end = skip::scalar(self.bytes, at);
                 if branch.field != 0 {
@@ -123,30 +130,41 @@ impl<'a, 'v, V: Visit<'a>> Walk<'a, 'v, V> {
         }
     }
 
-    fn object(&mut self, start: usize, branch: &Branch, place: Place, last: bool) -> Next {
+    /// The byte at an offset; zero, which stands nowhere in JSON, behind the end.
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
+    }
+
+    fn object(&mut self, start: usize, branch: &'b Branch, place: Place, last: bool) -> Next {
         let mut left = branch.children();
         let mut at = start;
         loop {
-            at = skip::space(self.bytes, at);
-            match self.bytes.get(at) {
-                Some(b'"') => {}
-                Some(b',') => {
-                    at += 1;
+            if self.byte(at) == b',' {
+                at += 1;
+            }
+            match self.byte(at) {
+                b'"' => {}
+                b',' | b' ' | b'\n' | b'\r' | b'\t' => {
+                    at = skip::space(self.bytes, at + 1);
                     continue;
                 }
-                Some(_) => return Some(at + 1),
-                None => return None,
+                _ if at < self.bytes.len() => return Some(at + 1),
+                _ => return None,
             }
-            let string = skip::string(self.bytes, at + 1);
-            let key = &self.bytes[at + 1..string.end];
-            at = skip::space(self.bytes, string.after);
-            at = skip::space(self.bytes, at + 1);
+            let from = at + 1;
+            let to = self.strings.end(from);
+            at = to + 2;
+            if self.byte(to + 1) != b':' || self.byte(at) <= b' ' {
+                at = skip::space(self.bytes, to + 1);
+                at = skip::space(self.bytes, at + 1);
+            }
             let child = if self.plain {
-                branch.child(key)
-            } else if string.escaped {
-                branch.descend(unescaped(key).as_bytes())
+                branch.child_within(self.bytes, from, to)
+            } else if self.strings.is_escaped() {
+                branch.descend(unescaped(&self.bytes[from..to]).as_bytes())
             } else {
-                branch.descend(key)
+                branch.descend(&self.bytes[from..to])
             };
             match child {
                 Some(child) => {
@@ -160,12 +178,23 @@ impl<'a, 'v, V: Visit<'a>> Walk<'a, 'v, V> {
                         return Some(skip::container(self.bytes, at));
                     }
                 }
-                None => at = skip::value(self.bytes, at).max(at + 1),
+                None => at = self.pass(at),
             }
         }
     }
 
-    fn array(&mut self, start: usize, branch: &Branch, place: Place) -> Next {
+    /// Passes over a value that nobody asks for.
+    #[inline(always)]
+    fn pass(&mut self, at: usize) -> usize {
+        match self.bytes.get(at) {
+            Some(b'"') => self.strings.end(at + 1) + 1,
+            Some(b'{' | b'[') => skip::container(self.bytes, at + 1),
+            // Bytes that are no JSON must not hold the walk up.
+            _ => skip::scalar(self.bytes, at).max(at + 1),
+        }
+    }
+
+    fn array(&mut self, start: usize, branch: &'b Branch, place: Place) -> Next {
         // Nobody checked such bytes.
         if self.arrays == limits::JSON_DEPTH {
             return None;

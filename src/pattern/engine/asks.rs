@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::ask::Ask;
 use super::entry::ASK;
+use crate::pattern::ask::Ask;
 use crate::pattern::parse::Clause;
 use crate::pattern::value::Field;
 
@@ -56,6 +56,11 @@ impl Asks {
         };
         self.numbers.insert(key, number);
         number
+    }
+
+    /// A clause in use, by its number.
+    pub(super) fn get(&self, number: u32) -> Option<&Arc<Ask>> {
+        self.asks.get(number as usize)?.as_ref()
     }
 
     /// Gives one use back, and tells the field.

@@ -175,11 +175,13 @@ impl<'e> Iterator for Candidates<'e> {
     #[inline]
     fn next(&mut self) -> Option<Candidate<'e>> {
         self.left = self.left.checked_sub(1)?;
-        let (rule, head) = (self.words[0], self.words[1]);
-        let (program, rest) = self.words[2..].split_at((head & 0xFFFF) as usize);
+        let [rule, head, rest @ ..] = self.words else {
+            return None;
+        };
+        let (program, rest) = rest.split_at_checked((head & 0xFFFF) as usize)?;
         self.words = rest;
         Some(Candidate {
-            rule,
+            rule: *rule,
             sub_rule: (head >> 16) as u16,
             program,
         })
@@ -225,13 +227,25 @@ pub(super) fn without_candidate(
     let is_it =
         |candidate: &Candidate<'_>| (candidate.rule, candidate.sub_rule) == (rule, sub_rule);
     let program = entry.candidates().find(is_it)?.program.to_vec();
+    let words = with_candidates_that(entry, |candidate| !is_it(candidate));
+    Some((words, program))
+}
+
+/// The entry with those of its candidates alone that pass.
+pub(super) fn with_candidates_that(
+    entry: Entry<'_>,
+    pass: impl Fn(&Candidate<'_>) -> bool,
+) -> Words {
     let start = entry.0.len() - entry.candidates().words.len();
     let mut words = entry.0[..start].to_vec();
-    words[3] -= 1;
-    for candidate in entry.candidates().filter(|candidate| !is_it(candidate)) {
-        push(&mut words, candidate);
+    for candidate in entry.candidates() {
+        if pass(&candidate) {
+            push(&mut words, candidate);
+        } else {
+            words[3] -= 1;
+        }
     }
-    Some((words, program))
+    words
 }
 
 /// The entry split by one field more, or by one less; `None` when it is split by too many.

@@ -22,6 +22,8 @@ pub(super) struct Index {
     /// How many entries stand below an entry, by field.
     children: HashMap<(EntryId, Field), u32>,
     more: HashMap<EntryId, More>,
+    /// Fields of which what stands under [`Kind::Present`] has changed.
+    changed: Vec<Field>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,6 +49,7 @@ impl Default for Index {
             free: Vec::new(),
             children: HashMap::new(),
             more: HashMap::new(),
+            changed: Vec::new(),
         }
     }
 }
@@ -62,6 +65,15 @@ impl Index {
     fn put(&mut self, id: EntryId, words: &[u32]) {
         let hash = self.books[id as usize].hash;
         self.table.put(hash, words);
+        let entry = Entry(words);
+        if entry.kind() == Kind::Present {
+            self.changed.push(entry.field());
+        }
+    }
+
+    /// A field of which what stands under [`Kind::Present`] has changed since it was told last.
+    pub(super) fn next_changed(&mut self) -> Option<Field> {
+        self.changed.pop()
     }
 
     /// The number of the entry under a key.
@@ -104,7 +116,7 @@ impl Index {
                     .expect("entries are fewer than two thousand million")
             }
         };
-        self.table.put(book.hash, &entry::empty(key, id));
+        self.table.insert(book.hash, &entry::empty(key, id));
         paths.add(key);
         id
     }
@@ -242,6 +254,9 @@ impl Index {
         let upper = matches!(kind, Kind::Child | Kind::More).then(|| entry.pair());
         self.table.remove(self.books[id as usize].hash, id);
         self.free.push(id);
+        if kind == Kind::Present {
+            self.changed.push(field);
+        }
         paths.remove(&key);
         let Some((upper, number)) = upper else {
             return;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::access::{atom, ways};
 use super::asks::Asks;
-use super::entry::{ASK, Candidate, EntryId, RuleNumber};
+use super::entry::{ASK, Candidate, Entry, EntryId, RuleNumber, with_candidates_that};
 use super::index::Index;
 use super::key::Key;
 use super::paths::Paths;
 use super::snapshot::Snapshot;
+use crate::pattern::ask::Alone;
 use crate::pattern::parse::{Clause, SubRule};
-use crate::pattern::probes::Kind;
+use crate::pattern::probes::{Kind, Present};
 use crate::pattern::value::Field;
 use crate::pattern::{Document, EventPattern};
 
@@ -121,13 +122,16 @@ impl<K: Clone + Ord + Hash> Matcher<K> {
         let mut last = None;
         for (sub_rule, entry) in places {
             let program = self.index.take(entry, rule, sub_rule, &mut self.paths);
+            self.note_present();
             if last == Some(sub_rule) {
                 continue;
             }
             last = Some(sub_rule);
             for word in program {
                 let field = if word & ASK == 0 {
-                    self.index.release(word, &mut self.paths)
+                    let field = self.index.release(word, &mut self.paths);
+                    self.note_present();
+                    field
                 } else {
                     let field = self.asks.release(word & !ASK);
                     self.paths.ask_no_more(field);
@@ -217,7 +221,39 @@ impl<K: Clone + Ord + Hash> Matcher<K> {
         for entry in &mut entries {
             *entry = self.index.add(*entry, candidate, &mut self.paths);
         }
+        self.note_present();
         entries
+    }
+
+    /// Notes at the fields themselves what stands under the keys that need no looking up.
+    fn note_present(&mut self) {
+        while let Some(field) = self.index.next_changed() {
+            let found = self.index.find(&Key::present(field));
+            let entry = found.map(|id| self.index.entry(id));
+            let present = entry.filter(|entry| !entry.leads_nowhere());
+            let present = present.map(|entry| self.present(entry));
+            self.paths.set_present(field, present);
+        }
+    }
+
+    fn present(&self, entry: Entry<'_>) -> Present {
+        let alone = |candidate: &Candidate<'_>| match candidate.program {
+            [only] if only & ASK != 0 => {
+                let ask = self.asks.get(only & !ASK)?;
+                ask.needs_value().then_some(ask)
+            }
+            _ => None,
+        };
+        let of_one_clause = entry.candidates().filter_map(|candidate| {
+            Some(Alone {
+                rule: candidate.rule,
+                ask: Arc::clone(alone(&candidate)?),
+            })
+        });
+        Present {
+            alone: of_one_clause.collect(),
+            entry: with_candidates_that(entry, |candidate| alone(candidate).is_none()).into(),
+        }
     }
 
     /// The keys that this sub-rule is to be found under.

@@ -14,7 +14,6 @@
 //! `docs/matching.md` says more, with pictures.
 
 mod access;
-mod ask;
 mod asks;
 mod entry;
 mod index;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::key::Key;
 use super::snapshot::gram_hash;
-use crate::pattern::number::leading_of_key;
-use crate::pattern::probes::{KINDS, Kind, Length, Mark, Noted, Probes};
+use crate::pattern::probes::{KINDS, Kind, Length, MARKED, Mark, Noted, Present, Probes};
 use crate::pattern::tree::Branch;
 use crate::pattern::value::Field;
 
@@ -34,8 +33,8 @@ struct Book {
     held: [u32; KINDS],
     /// Programs that ask about the field's values.
     asks: u32,
-    /// Marks of strings and of numbers that are keys, or were since there were none.
-    marks: [u64; 2],
+    /// Of the kinds with marks: those of the keys, and of what was a key since there were none.
+    marks: [u64; MARKED],
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +70,7 @@ impl Paths {
             keys: [0; KINDS],
             held: [0; KINDS],
             asks: 0,
-            marks: [0; 2],
+            marks: [0; MARKED],
         };
         let field = match self.free.pop() {
             Some(field) => {
@@ -169,14 +168,10 @@ impl Paths {
                 self.probes(key.field).set_length(key.kind, length, true);
             }
         }
-        let mark = match key.kind {
-            Kind::String => Some((0, Mark::of(&key.bytes))),
-            Kind::Number => Some((1, Mark::of_number(leading_of_key(&key.bytes)))),
-            _ => None,
-        };
-        if let Some((at, Mark(mark))) = mark {
+        if let Some(at) = key.kind.marked() {
+            let Mark(mark) = Mark::of_key(key.kind, &key.bytes);
             let marks = &mut self.books[key.field as usize].marks[at];
-            if *marks & mark == 0 {
+            if *marks & mark != mark {
                 *marks |= mark;
                 let marks = *marks;
                 self.probes(key.field).set_marks(key.kind, marks);
@@ -211,10 +206,8 @@ impl Paths {
         let count = &mut self.books[key.field as usize].keys[key.kind as usize];
         *count -= 1;
         if *count == 0 {
-            match key.kind {
-                Kind::String => self.books[key.field as usize].marks[0] = 0,
-                Kind::Number => self.books[key.field as usize].marks[1] = 0,
-                _ => {}
+            if let Some(at) = key.kind.marked() {
+                self.books[key.field as usize].marks[at] = 0;
             }
             self.probes(key.field).set(key.kind, false);
             self.grams.remove(&(key.field, key.kind));
@@ -224,6 +217,11 @@ impl Paths {
                 self.make_filter(key.field, key.kind);
             }
         }
+    }
+
+    /// What stands under the field's key of [`Kind::Present`], if anything does.
+    pub(super) fn set_present(&mut self, field: Field, present: Option<Present>) {
+        self.probes(field).set_present(present.map(Arc::new));
     }
 
     fn make_filter(&mut self, field: Field, kind: Kind) {

@@ -4,16 +4,16 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::ask::Ask;
 use super::entry::{ASK, Candidate, Entry, RuleNumber};
 use super::key::{address_bytes, network_bytes, pair, range_bytes};
 use super::seen::Seen;
 use super::table::Table;
 use crate::pattern::Document;
+use crate::pattern::ask::{Alone, Ask};
 use crate::pattern::consistency::{ClauseKind, Placing, Standing, verdict};
 use crate::pattern::number::NumberText;
 use crate::pattern::operator::{address_of, block, fold};
-use crate::pattern::probes::{Kind, Lengths, Mark, Probes};
+use crate::pattern::probes::{Kind, Kinds, Lengths, Present, Probes};
 use crate::pattern::tree::Branch;
 use crate::pattern::value::{Datum, Field, Fields, OUTSIDE, Place};
 use crate::pattern::walk::{Visit, walk};
@@ -48,10 +48,10 @@ impl<K: Clone> Default for Snapshot<K> {
 struct Scratch {
     fields: Fields<'static>,
     seen: Seen,
-    found: Vec<Entry<'static>>,
+    found: Found<'static>,
     wanted: Wanted,
     answers: Answers,
-    rules: Vec<RuleNumber>,
+    rules: Matched,
 }
 
 thread_local! {
@@ -68,9 +68,6 @@ impl<K: Clone + Ord> Snapshot<K> {
         let mut scratch = SCRATCH.take().unwrap_or_default();
         scratch.seen.clear();
         scratch.answers.clear();
-        scratch.found.shrink_to(FOUND_KEPT);
-        let fields = std::mem::take(&mut scratch.fields);
-        let found = std::mem::take(&mut scratch.found);
         let Probing {
             fields,
             found,
@@ -78,40 +75,45 @@ impl<K: Clone + Ord> Snapshot<K> {
             ..
         } = self.probe(
             document,
-            fields,
+            scratch.fields,
             &mut scratch.seen,
             &mut scratch.wanted,
-            found,
+            scratch.found,
         );
         let mut checking = Checking {
             asks: &self.asks,
+            numbered: None,
             fields: &fields,
             seen,
             answers: &mut scratch.answers,
         };
-        for entry in &found {
+        for alone in &found.alone {
+            alone.each_that_holds(&fields, |rule| scratch.rules.add(rule));
+        }
+        for entry in &found.entries {
             for candidate in entry.candidates() {
-                // The sub-rules of one pattern mostly come one after the other.
-                if scratch.rules.last() != Some(&candidate.rule) && checking.holds(candidate) {
-                    scratch.rules.push(candidate.rule);
+                if !scratch.rules.has_just_got(candidate.rule) && checking.holds(*entry, candidate)
+                {
+                    scratch.rules.add(candidate.rule);
                 }
             }
         }
         let mut keys: Vec<K> = Vec::new();
-        if !scratch.rules.is_empty() {
-            scratch.rules.sort_unstable();
-            scratch.rules.dedup();
-            keys.reserve_exact(scratch.rules.len());
-            for rule in scratch.rules.drain(..) {
-                if let Some(Some(key)) = self.keys.get(rule as usize) {
+        let most = scratch.rules.at_most();
+        if most > 0 {
+            keys.reserve_exact(most);
+            let mut all = Numbered::new(&self.keys);
+            scratch.rules.drain(|rule| {
+                if let Some(key) = all.get(rule) {
                     keys.push(key.clone());
                 }
+            });
+            if !keys.is_sorted() {
+                keys.sort_unstable();
             }
-            keys.sort_unstable();
-            scratch.rules.shrink_to(FOUND_KEPT);
         }
         scratch.fields = fields.recycled();
-        scratch.found = recycled(found);
+        scratch.found = found.recycled();
         SCRATCH.set(Some(scratch));
         keys
     }
@@ -123,28 +125,30 @@ impl<K: Clone> Snapshot<K> {
     pub fn candidates(&self, document: &Document<'_>) -> usize {
         let (mut seen, mut wanted) = (Seen::default(), Wanted::default());
         let fields = Fields::default();
-        let probing = self.probe(document, fields, &mut seen, &mut wanted, Vec::new());
-        let found = probing.found.iter();
-        found.map(|entry| entry.candidate_count()).sum()
+        let probing = self.probe(document, fields, &mut seen, &mut wanted, Found::default());
+        let entries = probing.found.entries.iter();
+        let alone = probing.found.alone.iter();
+        entries.map(|entry| entry.candidate_count()).sum::<usize>()
+            + alone.map(|alone| alone.rules.len()).sum::<usize>()
     }
 
     fn probe<'s, 'a>(
         &'s self,
         document: &Document<'a>,
-        fields: Fields<'static>,
+        fields: Fields<'a>,
         seen: &'s mut Seen,
         wanted: &'s mut Wanted,
-        found: Vec<Entry<'static>>,
+        found: Found<'s>,
     ) -> Probing<'s, 'a> {
         let mut probing = Probing {
             table: &self.table,
-            fields: fields.recycled(),
+            fields,
             seen,
-            found: recycled(found),
+            found,
             wanted,
         };
-        if self.root.probes.has(Kind::Present) {
-            probing.come_by(0, Kind::Present, &[]);
+        if let Some(present) = self.root.probes.present() {
+            probing.found.add(0, present);
         }
         walk(document, &self.root, &mut probing);
         probing.look_up();
@@ -153,10 +157,65 @@ impl<K: Clone> Snapshot<K> {
     }
 }
 
-/// The vector, emptied, for entries of another life. Collects in place.
-fn recycled<'b>(mut found: Vec<Entry<'_>>) -> Vec<Entry<'b>> {
-    found.clear();
-    found.into_iter().map(|_| unreachable!()).collect()
+/// What an event has found.
+#[derive(Debug, Default)]
+struct Found<'s> {
+    entries: Vec<Entry<'s>>,
+    alone: Vec<OneClause<'s>>,
+}
+
+/// Rules that one clause about a field decides.
+#[derive(Debug, Clone, Copy)]
+struct OneClause<'s> {
+    field: Field,
+    rules: &'s [Alone],
+}
+
+impl OneClause<'_> {
+    #[inline]
+    fn each_that_holds(&self, fields: &Fields<'_>, mut rule: impl FnMut(RuleNumber)) {
+        match fields.only(self.field) {
+            Some(value) => {
+                for alone in self.rules.iter().filter(|alone| alone.ask.accepts(value)) {
+                    rule(alone.rule);
+                }
+            }
+            None => {
+                let fails = |alone: &Alone| alone.ask.standing(fields) == Standing::Fails;
+                for alone in self.rules.iter().filter(|alone| !fails(alone)) {
+                    rule(alone.rule);
+                }
+            }
+        }
+    }
+}
+
+impl<'s> Found<'s> {
+    /// Adds what stands at a field that is there.
+    #[inline]
+    fn add(&mut self, field: Field, present: &'s Present) {
+        let rules = &*present.alone;
+        if !rules.is_empty() {
+            self.alone.push(OneClause { field, rules });
+        }
+        let entry = Entry(&present.entry);
+        if !entry.leads_nowhere() {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Emptied, for an event of another life; the memory is kept.
+    fn recycled<'b>(mut self) -> Found<'b> {
+        self.entries.clear();
+        self.entries.shrink_to(FOUND_KEPT);
+        self.alone.clear();
+        self.alone.shrink_to(FOUND_KEPT);
+        // Collected in place.
+        Found {
+            entries: self.entries.into_iter().map(|_| unreachable!()).collect(),
+            alone: self.alone.into_iter().map(|_| unreachable!()).collect(),
+        }
+    }
 }
 
 /// Looks up what the values of an event lead to.
@@ -164,40 +223,46 @@ struct Probing<'s, 'a> {
     table: &'s Table,
     fields: Fields<'a>,
     seen: &'s mut Seen,
-    found: Vec<Entry<'s>>,
+    found: Found<'s>,
     wanted: &'s mut Wanted,
 }
 
-impl<'a> Visit<'a> for Probing<'_, 'a> {
+impl<'s, 'a> Visit<'s, 'a> for Probing<'s, 'a> {
     #[inline]
     fn fields(&mut self) -> &mut Fields<'a> {
         &mut self.fields
     }
 
     #[inline]
-    fn visit(&mut self, branch: &Branch, place: Place, datum: Datum<'a>) {
+    fn visit(&mut self, branch: &'s Branch, place: Place, datum: Datum<'a>) {
         let (field, probes) = (branch.field, &branch.probes);
-        if probes.can_pass_over(&datum) {
+        let kinds = probes.kinds_of(&datum);
+        if kinds.is_empty() && !probes.is_asked() {
             return;
         }
         let value = self.fields.push(field, place, datum);
+        if let Some(present) = probes.present()
+            && self.fields.is_first(field, value)
+        {
+            self.found.add(field, present);
+        }
+        if kinds.is_empty() {
+            return;
+        }
         let mut asking = Asking {
             table: self.table,
             wanted: self.wanted,
             field,
             value,
         };
-        if probes.has(Kind::Present) && self.fields.is_first(field, value) {
-            asking.made(Kind::Present, &[]);
-        }
-        if probes.has(Kind::Exists) {
+        if kinds.has(Kind::Exists) {
             asking.made(Kind::Exists, &[]);
         }
         match &self.fields.value(value).datum {
-            Datum::String(text) => asking.string(probes, text),
-            Datum::Number(text) => asking.number(probes, text),
+            Datum::String(text) => asking.string(kinds, probes, text),
+            Datum::Number(text) => asking.number(kinds, probes, text),
             Datum::Literal(text) => {
-                if probes.has(Kind::Text) {
+                if kinds.has(Kind::Text) {
                     asking.part(Kind::Text, text.as_bytes(), 0);
                 }
             }
@@ -214,6 +279,7 @@ impl<'s> Probing<'s, '_> {
     fn look_up(&mut self) {
         match self.wanted.keys.len() {
             0 => {}
+            _ if self.table.is_small() => self.look_up_by::<1>(),
             1..=FEW => self.look_up_by::<FEW>(),
             _ => self.look_up_by::<TOGETHER>(),
         }
@@ -247,7 +313,7 @@ impl<'s> Probing<'s, '_> {
                 };
                 let outside = value.place == OUTSIDE;
                 if self.seen.hit(entry.id(), key.value, outside) && !entry.leads_nowhere() {
-                    self.found.push(entry);
+                    self.found.entries.push(entry);
                 }
                 if matches!(key.kind, Kind::String | Kind::Number | Kind::Text) {
                     // The value is known by it from now on.
@@ -264,14 +330,14 @@ impl<'s> Probing<'s, '_> {
         if let Some(entry) = self.table.get(field, kind, bytes)
             && self.seen.mark(entry.id())
         {
-            self.found.push(entry);
+            self.found.entries.push(entry);
         }
     }
 
     /// Finds what stands below and behind the entries found.
     fn follow(&mut self) {
         let mut at = 0;
-        while let Some(entry) = self.found.get(at).copied() {
+        while let Some(entry) = self.found.entries.get(at).copied() {
             at += 1;
             for number in 0..entry.more() {
                 self.come_by(0, Kind::More, &pair(entry.id(), number));
@@ -284,7 +350,7 @@ impl<'s> Probing<'s, '_> {
                         self.table.get(*field, Kind::Child, &pair(entry.id(), atom))
                         && self.seen.mark(entry.id())
                     {
-                        self.found.push(entry);
+                        self.found.entries.push(entry);
                     }
                 }
             }
@@ -360,17 +426,17 @@ impl Asking<'_> {
     }
 
     #[inline]
-    fn number(&mut self, probes: &Probes, text: &NumberText<'_>) {
-        if probes.may_have(Kind::Number, Mark::of_number(text.leading()))
+    fn number(&mut self, kinds: Kinds, probes: &Probes, text: &NumberText<'_>) {
+        if kinds.has(Kind::Number)
             && let Some(key) = text.key()
         {
             self.made(Kind::Number, &key);
         }
         // The texts of rules do not compare; one that does equals none of them.
-        if probes.has(Kind::Text) {
+        if kinds.has(Kind::Text) {
             self.part(Kind::Text, text.text(), 0);
         }
-        if probes.has(Kind::Range)
+        if kinds.has(Kind::Range)
             && let (Some(lengths), Some(number)) = (probes.parts(), text.number())
         {
             let mut sizes = lengths.ranges.sizes(number.rank());
@@ -382,27 +448,35 @@ impl Asking<'_> {
         }
     }
 
-    fn string(&mut self, probes: &Probes, text: &[u8]) {
-        if probes.may_have(Kind::String, Mark::of(text)) {
+    #[inline]
+    fn string(&mut self, kinds: Kinds, probes: &Probes, text: &[u8]) {
+        if kinds.has(Kind::String) {
             self.part(Kind::String, text, 0);
         }
-        if probes.has(Kind::Folded) {
-            self.made(Kind::Folded, &fold(text));
+        if kinds != Kinds::of(&[Kind::String]) {
+            self.parts(kinds, probes, text);
         }
+    }
+
+    /// What a string is found by beside what it is.
+    fn parts(&mut self, kinds: Kinds, probes: &Probes, text: &[u8]) {
         if let Some(lengths) = probes.parts() {
-            self.affixes(lengths, text);
+            self.affixes(kinds, lengths, text);
         }
-        if probes.has_any(&[Kind::Address, Kind::Network])
+        if kinds.has_any(Kinds::of(&FOLDED)) {
+            self.folded(kinds, probes, text);
+        }
+        if kinds.has_any(Kinds::of(&[Kind::Address, Kind::Network]))
             && let Some(address) = address_of(text)
         {
-            self.address(probes, address);
+            self.address(kinds, probes, address);
         }
         if let Some(grams) = probes.grams() {
             for (kind, size, filter) in [
                 (Kind::Gram4, 4, &grams.four),
                 (Kind::Gram8, 8, &grams.eight),
             ] {
-                if probes.has(kind) {
+                if kinds.has(kind) {
                     for (at, gram) in text.windows(size).enumerate() {
                         if filter.may_hold(gram_hash(gram)) {
                             self.part(kind, gram, at);
@@ -413,8 +487,8 @@ impl Asking<'_> {
         }
     }
 
-    fn address(&mut self, probes: &Probes, address: IpAddr) {
-        if probes.has(Kind::Address) {
+    fn address(&mut self, kinds: Kinds, probes: &Probes, address: IpAddr) {
+        if kinds.has(Kind::Address) {
             self.made(Kind::Address, &address_bytes(address));
         }
         if let Some(lengths) = probes.parts() {
@@ -432,26 +506,43 @@ impl Asking<'_> {
     }
 
     #[inline]
-    fn affixes(&mut self, lengths: &Lengths, text: &[u8]) {
-        for length in fitting(&lengths.prefixes, text) {
-            self.part(Kind::Prefix, &text[..length], 0);
+    fn affixes(&mut self, kinds: Kinds, lengths: &Lengths, text: &[u8]) {
+        if kinds.has(Kind::Prefix) {
+            for length in fitting(&lengths.prefixes, text) {
+                self.part(Kind::Prefix, &text[..length], 0);
+            }
         }
-        for length in fitting(&lengths.suffixes, text) {
-            let from = text.len() - length;
-            self.part(Kind::Suffix, &text[from..], from);
+        if kinds.has(Kind::Suffix) {
+            for length in fitting(&lengths.suffixes, text) {
+                let from = text.len() - length;
+                self.part(Kind::Suffix, &text[from..], from);
+            }
         }
-        if lengths.folded_prefixes.is_empty() && lengths.folded_suffixes.is_empty() {
-            return;
-        }
+    }
+
+    fn folded(&mut self, kinds: Kinds, probes: &Probes, text: &[u8]) {
         let text = fold(text);
-        for length in fitting(&lengths.folded_prefixes, &text) {
-            self.made(Kind::FoldedPrefix, &text[..length]);
+        if kinds.has(Kind::Folded) {
+            self.made(Kind::Folded, &text);
         }
-        for length in fitting(&lengths.folded_suffixes, &text) {
-            self.made(Kind::FoldedSuffix, &text[text.len() - length..]);
+        let Some(lengths) = probes.parts() else {
+            return;
+        };
+        if kinds.has(Kind::FoldedPrefix) {
+            for length in fitting(&lengths.folded_prefixes, &text) {
+                self.made(Kind::FoldedPrefix, &text[..length]);
+            }
+        }
+        if kinds.has(Kind::FoldedSuffix) {
+            for length in fitting(&lengths.folded_suffixes, &text) {
+                self.made(Kind::FoldedSuffix, &text[text.len() - length..]);
+            }
         }
     }
 }
+
+/// The kinds whose keys are of folded strings.
+const FOLDED: [Kind; 3] = [Kind::Folded, Kind::FoldedPrefix, Kind::FoldedSuffix];
 
 /// Of a gram, for the filter.
 #[inline]
@@ -469,17 +560,135 @@ fn fitting(lengths: &[u16], text: &[u8]) -> impl Iterator<Item = usize> {
     lengths.take_while(move |length| *length <= most)
 }
 
+/// A list in which several numbers are looked up one after the other.
+enum Numbered<'s, T: Clone> {
+    /// Of a short one the neighbourhood of a number is remembered, and the next one is there.
+    Short(imbl::vector::Focus<'s, Option<T>, imbl::shared_ptr::DefaultSharedPtr>),
+    Long(&'s imbl::Vector<Option<T>>),
+}
+
+impl<'s, T: Clone> Numbered<'s, T> {
+    fn new(all: &'s imbl::Vector<Option<T>>) -> Self {
+        const SHORT: usize = 1_024;
+        if all.len() <= SHORT {
+            Numbered::Short(all.focus())
+        } else {
+            Numbered::Long(all)
+        }
+    }
+
+    #[inline]
+    fn get(&mut self, number: u32) -> Option<&T> {
+        match self {
+            Numbered::Short(near) => near.get(number as usize)?.as_ref(),
+            Numbered::Long(all) => all.get(number as usize)?.as_ref(),
+        }
+    }
+}
+
+/// Rules that match an event, each once.
+#[derive(Debug)]
+struct Matched {
+    /// A bit for each of the first rules.
+    bits: Box<[u64; BITS]>,
+    /// A bit for each word of those that is not zero.
+    words: u64,
+    /// The others, some of them more than once.
+    others: Vec<RuleNumber>,
+}
+
+/// So many times sixty-four rules are noted by setting bits.
+const BITS: usize = 64;
+
+impl Default for Matched {
+    fn default() -> Self {
+        Self {
+            bits: Box::new([0; BITS]),
+            words: 0,
+            others: Vec::new(),
+        }
+    }
+}
+
+impl Matched {
+    #[inline]
+    fn add(&mut self, rule: RuleNumber) {
+        match self.bits.get_mut(rule as usize / 64) {
+            Some(bits) => {
+                *bits |= 1 << (rule % 64);
+                self.words |= 1 << (rule / 64);
+            }
+            None => self.others.push(rule),
+        }
+    }
+
+    /// The sub-rules of one rule mostly come one after the other.
+    #[inline]
+    fn has_just_got(&self, rule: RuleNumber) -> bool {
+        match self.bits.get(rule as usize / 64) {
+            Some(bits) => bits >> (rule % 64) & 1 == 1,
+            None => self.others.last() == Some(&rule),
+        }
+    }
+
+    /// How many there are, or more.
+    fn at_most(&self) -> usize {
+        let words = std::iter::successors(Some(self.words), |words| {
+            Some(words & words.wrapping_sub(1))
+        });
+        let words = words.take_while(|words| *words != 0);
+        let bits = words.map(|words| self.bits[words.trailing_zeros() as usize].count_ones());
+        bits.sum::<u32>() as usize + self.others.len()
+    }
+
+    /// Takes them out, ascending.
+    #[inline]
+    fn drain(&mut self, mut each: impl FnMut(RuleNumber)) {
+        while self.words != 0 {
+            let word = self.words.trailing_zeros();
+            let mut bits = std::mem::take(&mut self.bits[word as usize % BITS]);
+            while bits != 0 {
+                each(word * 64 + bits.trailing_zeros());
+                bits &= bits - 1;
+            }
+            self.words &= self.words - 1;
+        }
+        if !self.others.is_empty() {
+            self.others.sort_unstable();
+            self.others.dedup();
+            self.others.drain(..).for_each(each);
+            self.others.shrink_to(FOUND_KEPT);
+        }
+    }
+}
+
 /// Decides whether a candidate's clauses hold.
 struct Checking<'s, 'f, 'a> {
     asks: &'s imbl::Vector<Option<Arc<Ask>>>,
+    /// The same, once one of them is wanted.
+    numbered: Option<Numbered<'s, Arc<Ask>>>,
     fields: &'f Fields<'a>,
     seen: &'s Seen,
     answers: &'s mut Answers,
 }
 
 impl Checking<'_, '_, '_> {
+    /// Whether the clauses of a candidate of the entry hold.
     #[inline]
-    fn holds(&mut self, candidate: Candidate<'_>) -> bool {
+    fn holds(&mut self, entry: Entry<'_>, candidate: Candidate<'_>) -> bool {
+        if let [only] = *candidate.program {
+            if only == entry.id() {
+                // The one clause is that there is this very entry.
+                return true;
+            }
+            if only & ASK != 0 {
+                match self.answer(only & !ASK) {
+                    Standing::Fails => return false,
+                    Standing::Free | Standing::InElements => return true,
+                    Standing::Unclear => {}
+                }
+            }
+        }
         // What is known already rejects most candidates; asking may take several misses of the cache.
         let known = candidate.program.iter().filter(|word| **word & ASK == 0);
         for atom in known {
@@ -503,12 +712,13 @@ impl Checking<'_, '_, '_> {
     }
 
     fn answer(&mut self, number: u32) -> Standing {
-        let (seen, fields) = (self.asks, self.fields);
-        self.answers
-            .get(number, || match seen.get(number as usize) {
-                Some(Some(ask)) => ask.standing(fields),
-                _ => Standing::Fails,
-            })
+        let asks = self
+            .numbered
+            .get_or_insert_with(|| Numbered::new(self.asks));
+        self.answers.get(number, || match asks.get(number) {
+            Some(ask) => ask.standing(self.fields),
+            None => Standing::Fails,
+        })
     }
 
     fn can_be_placed(&self, candidate: Candidate<'_>) -> bool {

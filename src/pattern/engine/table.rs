@@ -42,6 +42,8 @@ const FORK_BITS: u32 = 4;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
     root: Node,
+    /// How many entries there are.
+    entries: usize,
     hash: KeyHash,
     /// Entries beyond what a leaf holds whose hashes are equal to the last bit: none, unless
     /// somebody knows the seed.
@@ -121,7 +123,15 @@ fn ask_for(word: Option<&u32>) {
     std::hint::black_box(word.copied());
 }
 
+/// Entries that the processor probably has at hand, so that looking for several together gains nothing.
+const SMALL: usize = 1_024;
+
 impl Table {
+    #[inline]
+    pub(super) fn is_small(&self) -> bool {
+        self.entries <= SMALL
+    }
+
     pub(super) fn hash(&self, key: &Key) -> u64 {
         self.hash.of(key.field, key.kind, &key.bytes)
     }
@@ -216,7 +226,13 @@ impl Table {
         equal.find(|entry| is(*entry))
     }
 
-    /// Puts an entry, in the place of the one of the same number.
+    /// Puts an entry that was not there.
+    pub(super) fn insert(&mut self, hash: u64, words: &[u32]) {
+        self.entries += 1;
+        self.put(hash, words);
+    }
+
+    /// Puts an entry in the place of the one of the same number.
     pub(super) fn put(&mut self, hash: u64, words: &[u32]) {
         if !self.equal.is_empty() {
             let id = Entry(words).id();
@@ -229,6 +245,7 @@ impl Table {
 
     /// Takes an entry out.
     pub(super) fn remove(&mut self, hash: u64, id: EntryId) {
+        self.entries -= 1;
         if !self.equal.is_empty() {
             self.equal.retain(|words| Entry(words).id() != id);
         }
@@ -520,8 +537,12 @@ mod tests {
                     };
                     words = with_candidate(Entry(&words), candidate).unwrap();
                 }
-                table.put(table.hash(&key), &words);
-                known.insert(id, (key, words));
+                let hash = table.hash(&key);
+                match known.insert(id, (key, words.clone())) {
+                    Some(_) => table.put(hash, &words),
+                    None => table.insert(hash, &words),
+                }
+                assert_eq!(table.entries, known.len());
             } else if let Some((key, _)) = known.remove(&id) {
                 table.remove(table.hash(&key), id);
             }
@@ -555,7 +576,7 @@ mod tests {
             .collect();
         let hash = hasher.of(1, Kind::String, b"the same");
         table.hash = hasher;
-        entries.iter().for_each(|words| table.put(hash, words));
+        entries.iter().for_each(|words| table.insert(hash, words));
         assert!(!table.equal.is_empty());
         for words in &entries {
             let id = Entry(words).id();

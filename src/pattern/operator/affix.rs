@@ -16,7 +16,10 @@ impl Prefix {
     }
 
     pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
-        matches!(datum, Datum::String(text) if text.starts_with(self.0.as_bytes()))
+        // One byte rejects most.
+        let prefix = self.0.as_bytes();
+        matches!(datum, Datum::String(text)
+            if text.first() == prefix.first() && text.starts_with(prefix) || prefix.is_empty())
     }
 
     pub(super) fn words(&self) -> Words {
@@ -41,7 +44,9 @@ impl Suffix {
     }
 
     pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
-        matches!(datum, Datum::String(text) if text.ends_with(self.0.as_bytes()))
+        let suffix = self.0.as_bytes();
+        matches!(datum, Datum::String(text)
+            if text.last() == suffix.last() && text.ends_with(suffix) || suffix.is_empty())
     }
 
     pub(super) fn words(&self) -> Words {

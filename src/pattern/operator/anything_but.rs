@@ -52,6 +52,9 @@ impl AnythingBut {
 
     pub(super) fn accepts(&self, datum: &Datum<'_>) -> bool {
         let named = match (&self.named, datum) {
+            (Named::Strings(strings), Datum::String(text)) if strings.len() == 1 => {
+                strings[0].len() == text.len() && *strings[0].as_bytes() == **text
+            }
             (Named::Strings(strings), Datum::String(text)) => strings
                 .binary_search_by(|named| named.as_bytes().cmp(text))
                 .is_ok(),

@@ -1,0 +1,67 @@
+//! A clause that no key decides: it is asked when a candidate depends on it.
+
+use std::sync::Arc;
+
+use crate::pattern::consistency::{ClauseKind, Standing, standing};
+use crate::pattern::operator::Condition;
+use crate::pattern::parse::Clause;
+use crate::pattern::value::{Field, Fields, Value};
+
+/// One for all sub-rules that say the same of the same field.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) field: Field,
+    absent: bool,
+    conditions: Box<[Condition]>,
+}
+
+impl Ask {
+    pub(crate) fn new(clause: &Clause, field: Field) -> Self {
+        Self {
+            field,
+            absent: clause.absent,
+            conditions: clause.conditions.clone().into(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn accepts(&self, value: &Value<'_>) -> bool {
+        if let [only] = &*self.conditions {
+            return only.accepts(&value.datum);
+        }
+        self.conditions
+            .iter()
+            .any(|condition| condition.accepts(&value.datum))
+    }
+
+    #[inline]
+    pub(crate) fn standing(&self, fields: &Fields<'_>) -> Standing {
+        // Nearly all fields of nearly all events.
+        if let Some(value) = fields.only(self.field)
+            && !self.absent
+        {
+            return if self.accepts(value) {
+                Standing::Free
+            } else {
+                Standing::Fails
+            };
+        }
+        standing(self.absent, |value| self.accepts(value), self.field, fields)
+    }
+
+    /// Whether it is about values alone, so that it holds or fails whatever else is asked.
+    pub(crate) fn needs_value(&self) -> bool {
+        !self.absent
+    }
+
+    pub(crate) fn kind(&self) -> ClauseKind {
+        ClauseKind::of(self.absent, self.conditions.is_empty())
+    }
+}
+
+/// A rule that matches when one clause, which needs a value of its field, holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Alone {
+    pub(crate) rule: u32,
+    pub(crate) ask: Arc<Ask>,
+}

@@ -116,8 +116,7 @@ impl Lane {
             let Some(order) = self.order.as_mut().filter(|_| !retry.key.is_none()) else {
                 return Some(retry);
             };
-            // Whatever else of the line is on disk is looked for when this one has ended.
-            if order.claim(retry, true, now) {
+            if order.claim(retry, now) {
                 return Some(retry);
             }
         }
@@ -231,6 +230,7 @@ impl Lane {
             match order.ended(key) {
                 Next::Nothing => {}
                 Next::Release(waiting) => {
+                    self.let_retries_go(Some(key));
                     for pending in waiting {
                         self.stand_in_line(pending);
                     }
@@ -280,8 +280,22 @@ impl Lane {
         }
     }
 
+    /// Gives retries of this key, or of every one, back to the disk: who was first of a line is so no
+    /// longer when an older one has come to stand in it.
+    fn let_retries_go(&mut self, key: Option<OrderKey>) {
+        let in_hand = &mut self.in_hand;
+        self.retries.retain(|retry| {
+            let goes = !retry.key.is_none() && key.is_none_or(|key| key == retry.key);
+            if goes {
+                in_hand.put_back(retry.sequence);
+            }
+            !goes
+        });
+    }
+
     /// Sends all that waits to its lines.
     pub(super) fn release_order(&mut self) {
+        self.let_retries_go(None);
         let released = self.order.as_mut().map(|order| order.release());
         for pending in released.unwrap_or_default() {
             self.stand_in_line(pending);

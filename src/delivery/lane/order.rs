@@ -41,18 +41,26 @@ pub(super) struct Order {
     pub(super) sweep_at: Option<Instant>,
 }
 
-/// What memory has of one key.
+/// What memory has of one key: one under way, or some that wait, or both.
 #[derive(Debug, Default)]
 struct InMemory {
     under_way: bool,
-    /// Ascending, all older than what stands on disk, unless `unsorted`.
+    /// Ascending, all older than what stands on disk, unless the line begins anew.
     waiting: VecDeque<Waiting>,
-    /// Younger ones may stand on disk.
-    more_on_disk: bool,
-    /// Older ones may have come to the disk: the line is to be read from its beginning.
-    unsorted: bool,
-    /// The one under way failed, and holds the line.
-    blocked: bool,
+    then: Then,
+}
+
+/// What follows once nothing of a key is under way any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Then {
+    /// The next that waits in memory: there are no others.
+    #[default]
+    GoOn,
+    /// The same, and behind those what stands on disk, perhaps.
+    ReadOn,
+    /// Whoever is first on disk, where those that wait go too: the one under way failed and holds its
+    /// line, or older ones may have come there.
+    BeginAnew,
 }
 
 #[derive(Debug)]
@@ -92,8 +100,8 @@ impl Order {
     ) -> Place {
         let full = self.waiting >= limits::ORDER_WAITING;
         if let Some(line) = self.keys.get_mut(&pending.key) {
-            if line.more_on_disk || full {
-                line.more_on_disk = true;
+            if line.then > Then::GoOn || full {
+                line.then = line.then.max(Then::ReadOn);
                 return Place::Stands;
             }
             line.insert(pending, now);
@@ -104,14 +112,15 @@ impl Order {
         if self.unseen.contains_key(&pending.key) || is_on_disk() {
             return Place::Stands;
         }
-        self.begin(pending.key, false);
+        self.begin(pending.key, Then::GoOn);
         Place::Go
     }
 
-    /// A delivery from disk is to go. `false`: another of its key is under way, it waits.
-    pub(super) fn claim(&mut self, pending: Pending, more_on_disk: bool, now: Instant) -> bool {
+    /// A delivery from disk is to go. `false`: another of its key is under way, it waits. Whatever
+    /// else of the line is on disk is looked for when it has ended.
+    pub(super) fn claim(&mut self, pending: Pending, now: Instant) -> bool {
         let Some(line) = self.keys.get_mut(&pending.key) else {
-            self.begin(pending.key, more_on_disk);
+            self.begin(pending.key, Then::ReadOn);
             return true;
         };
         line.insert(pending, now);
@@ -119,11 +128,13 @@ impl Order {
         false
     }
 
-    fn begin(&mut self, key: OrderKey, more_on_disk: bool) {
-        let line = self.keys.entry(key).or_default();
-        line.under_way = true;
-        line.more_on_disk |= more_on_disk;
-        line.blocked = false;
+    fn begin(&mut self, key: OrderKey, then: Then) {
+        let line = InMemory {
+            under_way: true,
+            waiting: VecDeque::new(),
+            then,
+        };
+        self.keys.insert(key, line);
     }
 
     /// The next delivery that waits in memory and may go; it is under way from now on.
@@ -137,7 +148,6 @@ impl Order {
             }
             if let Some(waiting) = line.waiting.pop_front() {
                 line.under_way = true;
-                line.blocked = false;
                 self.waiting -= 1;
                 return Some(waiting.pending);
             }
@@ -164,7 +174,7 @@ impl Order {
     /// The delivery under way failed, and stands in its line again.
     pub(super) fn block(&mut self, key: OrderKey) {
         if let Some(line) = self.keys.get_mut(&key) {
-            line.blocked = true;
+            line.then = Then::BeginAnew;
         }
     }
 
@@ -174,18 +184,18 @@ impl Order {
             return Next::Nothing;
         };
         line.under_way = false;
-        if line.blocked || line.unsorted {
-            return Next::Release(self.forget(key));
+        match line.then {
+            Then::BeginAnew => Next::Release(self.forget(key)),
+            Then::GoOn | Then::ReadOn if !line.waiting.is_empty() => {
+                self.free.push_back(key);
+                Next::Nothing
+            }
+            Then::ReadOn => Next::Read,
+            Then::GoOn => {
+                self.forget(key);
+                Next::Nothing
+            }
         }
-        if !line.waiting.is_empty() {
-            self.free.push_back(key);
-            return Next::Nothing;
-        }
-        if line.more_on_disk {
-            return Next::Read;
-        }
-        self.forget(key);
-        Next::Nothing
     }
 
     /// These, read from disk behind the one that ended, are next; `more`: others may follow them.
@@ -193,7 +203,9 @@ impl Order {
         let Some(line) = self.keys.get_mut(&key) else {
             return;
         };
-        line.more_on_disk = more;
+        if line.then < Then::BeginAnew {
+            line.then = if more { Then::ReadOn } else { Then::GoOn };
+        }
         self.waiting += read.len();
         for pending in read {
             line.insert(pending, now);
@@ -221,8 +233,7 @@ impl Order {
         let mut released = Vec::with_capacity(self.waiting);
         self.keys.retain(|_, line| {
             released.extend(line.waiting.drain(..).map(|w| w.pending));
-            line.more_on_disk = true;
-            line.unsorted = true;
+            line.then = Then::BeginAnew;
             line.under_way
         });
         self.free.clear();
@@ -319,3 +330,7 @@ impl InMemory {
         self.waiting.insert(at, Waiting { pending, since });
     }
 }
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

@@ -116,6 +116,8 @@ struct Inner {
     connections: Connections,
     lanes: RwLock<HashMap<TargetId, Arc<Handle>>>,
     tasks: TaskTracker,
+    /// Held while dead letters are redriven or removed.
+    letters: tokio::sync::Mutex<()>,
     /// Redrives in the background.
     jobs: dead_letter::Jobs,
     /// Ends the tasks that are not lanes.
@@ -178,6 +180,7 @@ impl Delivery {
             connections,
             lanes: RwLock::new(HashMap::new()),
             tasks: TaskTracker::new(),
+            letters: tokio::sync::Mutex::new(()),
             jobs: dead_letter::Jobs::default(),
             stop: CancellationToken::new(),
             tests: Semaphore::new(limits::TARGET_TESTS),

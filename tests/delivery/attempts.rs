@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eventyard::delivery::dead_letter::{self, DeadLetterError, Which};
 use eventyard::limits;
-use eventyard::log::DeadLetterReason;
+use eventyard::log::{DeadLetterReason, Sequence, TargetId};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -187,5 +187,44 @@ async fn an_endless_answer_is_cut_off_and_the_start_of_an_error_is_kept() {
         letters[0].last_error.as_ref().unwrap().len(),
         limits::RESPONSE_KEPT_BYTES
     );
+    bus.stop().await;
+}
+
+/// A bus with one dead letter, whose target takes everything by now.
+async fn with_a_letter(dir: &std::path::Path) -> (Bus, TestTarget, (TargetId, Sequence)) {
+    let bus = Bus::start(dir).await;
+    let target = TestTarget::replying([400]).await;
+    let key = bus.rule("r", &target.url, quick_retries()).await;
+    bus.publish("r", 0..1).await;
+    let letter = bus.until_dead(1).await.remove(0);
+    bus.until_settled(key).await;
+    (bus, target, (key, letter.sequence))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redrive_is_done_although_its_caller_goes_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, target, letter) = with_a_letter(dir.path()).await;
+    let ids = [letter];
+    let redrive = dead_letter::redrive(&bus.delivery, Which::Ids(&ids));
+    // Long enough to begin.
+    let left = tokio::time::timeout(Duration::ZERO, redrive).await;
+    assert!(left.is_err());
+    until("it was delivered", || target.count() == 2).await;
+    bus.until_settled(letter.0).await;
+    bus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_redrives_at_once_one_has_a_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, target, letter) = with_a_letter(dir.path()).await;
+    let ids = [letter];
+    let redrive = || dead_letter::redrive(&bus.delivery, Which::Ids(&ids));
+    let (one, other, third) = tokio::join!(redrive(), redrive(), redrive());
+    assert_eq!(one.unwrap() + other.unwrap() + third.unwrap(), 1);
+    until("it was delivered", || target.count() == 2).await;
+    bus.until_settled(letter.0).await;
+    assert_eq!((target.count(), bus.status(letter.0).parked), (2, 0));
     bus.stop().await;
 }

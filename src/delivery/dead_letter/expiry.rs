@@ -9,9 +9,10 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::super::Delivery;
+use super::{Action, step};
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::log::{DeadLetter, LogError, Record, Sequence, TargetId};
+use crate::log::{DeadLetter, LogError, Sequence, TargetId};
 use crate::rule::RuleSet;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -50,20 +51,14 @@ impl Delivery {
             };
             after = Some((last.target, last.sequence));
             looked_at += page.len();
-            let removed: Vec<Record> = page
-                .iter()
-                .filter(|letter| is_expired(letter, &rules, now))
-                .map(|letter| Record::DeadLetterRemoved {
-                    target: letter.target,
-                    sequence: letter.sequence,
-                })
-                .collect();
-            if !removed.is_empty() {
-                if let Err(error) = self.log().commit(&removed).await {
+            let expired = page.into_iter();
+            let expired = expired.filter(|letter| is_expired(letter, &rules, now));
+            match step(self, expired.collect(), Action::Purge).await {
+                Ok(removed) => purged += removed,
+                Err(error) => {
                     warn!(%error, "expired dead letters cannot be purged just now");
                     break;
                 }
-                purged += removed.len();
             }
             tokio::task::yield_now().await;
         }

@@ -157,11 +157,43 @@ async fn steps(
     Ok(done)
 }
 
+/// One step, whole: whoever asks for it may go away while the log takes it, and the lanes must hear
+/// of it all the same.
 async fn step(
     delivery: &Delivery,
     letters: Vec<DeadLetter>,
     action: Action,
 ) -> Result<usize, DeadLetterError> {
+    if letters.is_empty() {
+        return Ok(0);
+    }
+    let work = whole_step(delivery.clone(), letters, action);
+    match delivery.0.tasks.spawn(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+async fn whole_step(
+    delivery: Delivery,
+    mut letters: Vec<DeadLetter>,
+    action: Action,
+) -> Result<usize, DeadLetterError> {
+    let _only_one = delivery.0.letters.lock().await;
+    // Since they were read somebody else may have done with them; what died anew is another letter.
+    let mut failed = None;
+    letters.retain(
+        |letter| match delivery.log().dead_letter(letter.target, letter.sequence) {
+            Ok(now) => now.is_some_and(|now| now.dead_at == letter.dead_at),
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        },
+    );
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     if letters.is_empty() {
         return Ok(0);
     }

@@ -15,11 +15,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, warn};
 
 use super::super::{Delivery, draft::Draft, encode};
-use super::with_facts;
+use super::{Action, step, with_facts};
 use crate::delivery::next_step::Outcome;
 use crate::delivery::standing::stops;
 use crate::limits;
-use crate::log::{DeadLetter, LogError, LoggedEvent, Record, Sequence, TargetId};
+use crate::log::{DeadLetter, LogError, LoggedEvent, Sequence, TargetId};
 use crate::rule::{DeadLetterPush, Target};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -150,14 +150,14 @@ impl Delivery {
             };
             let size = page.len();
             let pushes = page.into_iter().map(|letter| self.push(&to, letter));
-            let taken: Vec<Record> = stream::iter(pushes)
+            let taken: Vec<DeadLetter> = stream::iter(pushes)
                 .buffer_unordered(REQUESTS)
                 .filter_map(std::future::ready)
                 .collect()
                 .await;
             let none = taken.is_empty();
             all_taken &= taken.len() == size;
-            if !none && self.log().commit(&taken).await.is_err() {
+            if step(self, taken, Action::Purge).await.is_err() {
                 return false;
             }
             // A receiver that takes nothing at all is not asked for each of a million letters.
@@ -190,8 +190,8 @@ impl Delivery {
         }
     }
 
-    /// Offers one letter; the record that removes it when it was taken.
-    async fn push(&self, to: &Target, letter: DeadLetter) -> Option<Record> {
+    /// Offers one letter; gives it back when it was taken, and is to go.
+    async fn push(&self, to: &Target, letter: DeadLetter) -> Option<DeadLetter> {
         let sender = &self.0.hub.sender;
         let logged = sender.log.event(letter.sequence).await.ok().flatten()?;
         let logged = Arc::new(LoggedEvent {
@@ -217,10 +217,7 @@ impl Delivery {
                 "a dead letter was not taken: it stays"
             );
         }
-        taken.then_some(Record::DeadLetterRemoved {
-            target: letter.target,
-            sequence: letter.sequence,
-        })
+        taken.then_some(letter)
     }
 }
 

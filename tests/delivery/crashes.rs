@@ -9,7 +9,7 @@
 //! is taken once a life at most, whatever it stood in before; nothing acknowledged is missing in the
 //! end; and a crash costs a delivery that fails one attempt at most.
 //!
-//! `EVENTYARD_SEED` replays one seed, `EVENTYARD_SEEDS` sets how many are drawn (default 12).
+//! `EVENTYARD_SEED` replays one seed, `EVENTYARD_SEEDS` sets how many are drawn (default 8).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use crate::bus::{Bus, PATIENCE, name, until};
 
 const SEGMENT_BYTES: u64 = 256 * 1024;
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 8;
 const LIVES: u32 = 5;
 const KEYS: usize = 4;
 /// The target `plain` gives up after so many attempts; the others never do.

@@ -176,8 +176,9 @@ async fn many_targets_that_hang_have_a_bound_together_and_leave_room_to_the_othe
         "enough to fill it"
     );
     bus.publish("hanging", 0..EVENTS).await;
-    until("there is no more room", || {
-        under_way.now.load(Ordering::SeqCst) >= limits::ATTEMPTS
+    until_gone("there is no more room", || {
+        let now = under_way.now.load(Ordering::SeqCst);
+        limits::ATTEMPTS.saturating_sub(now) as u64
     })
     .await;
 

@@ -380,7 +380,7 @@ impl Problem {
     }
 }
 
-/// The head of the answer; the body is written by [`super::request_id`], which knows what the request
+/// The head of the answer; the body is written by `request_id`, which knows what the request
 /// is called.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

@@ -153,7 +153,7 @@ pub fn contract() -> Vec<(Method, String, Need)> {
         .collect()
 }
 
-/// The routes, each behind what it needs. Publishing goes past them (see [`super::front`]), but
+/// The routes, each behind what it needs. Publishing goes past them (see `front`), but
 /// works here too.
 pub fn routes(api: Arc<Api>) -> Router {
     let mut taken: BTreeMap<String, Vec<Method>> = BTreeMap::new();

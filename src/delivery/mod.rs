@@ -1,7 +1,7 @@
 //! Delivers: every matched event to its target, with retries, a breaker and dead letters.
 //!
-//! The router offers deliveries to lanes, one per target ([`lane`]); an attempt is one HTTP request
-//! ([`attempt`]); what follows it is decided in [`next_step`].
+//! The router offers deliveries to lanes, one per target (`lane`); an attempt is one HTTP request
+//! (`attempt`); what follows it is decided in `next_step`.
 
 mod attempt;
 mod auth;

@@ -396,9 +396,7 @@ fn state(kept: &Kept, last: Option<&Attempt>, facts: Facts) -> DeliveryState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::timing::Timing;
-    use crate::delivery::traces::Text;
-    use crate::log::{BusName, DeadLetterReason};
+    use crate::log::DeadLetterReason;
 
     fn parked(attempts: u32, last_status: Option<u16>) -> Kept {
         Kept::Parked(Parked {
@@ -410,28 +408,6 @@ mod tests {
             last_status,
             last_error: None,
         })
-    }
-
-    fn attempt(number: u32, step: NextStep) -> Attempt {
-        Attempt {
-            sequence: 7,
-            key: TargetId(1),
-            names: Arc::new(Names {
-                bus: BusName::default_bus(),
-                rule: RuleName::new("r").unwrap(),
-                target: TargetName::new("t").unwrap(),
-            }),
-            number,
-            counts: true,
-            batch: 1,
-            since: Timestamp::from_millis(1),
-            ended: Timestamp::from_millis(5),
-            timing: Timing::default(),
-            status: None,
-            result: "timeout",
-            text: Text::Nothing,
-            step,
-        }
     }
 
     #[test]
@@ -502,7 +478,7 @@ mod tests {
             (none(), None, facts, DeliveryState::Settled),
         ];
         for (kept, last, facts, expected) in cases {
-            let last = last.map(|(number, step)| attempt(number, step));
+            let last = last.map(|(number, step)| Attempt::of(7, number, step));
             let found = state(&kept, last.as_ref(), facts);
             assert_eq!(found, expected, "{kept:?} {last:?} {facts:?}");
         }

@@ -1,5 +1,5 @@
 //! Routes events at the time that they name (`deliverat`), and fires rules on their schedules
-//! ([`timetable`]).
+//! (`timetable`).
 //!
 //! The router writes down that an event waits (`Deferred`) instead of routing it. When it is due,
 //! its deliveries are parked and the wait ends in one group of records: around a crash both are on

@@ -1,8 +1,8 @@
 //! Dead letters: chosen, counted, redriven, deleted and purged, in bounded steps.
 //!
-//! [`choice`] says which are meant and walks over them; [`groups`] counts them; [`job`] redrives
-//! them at a rate; [`facts`] puts what is known of one onto its event; [`expiry`] lets go of old
-//! ones, [`push`] moves them to a receiver of their own.
+//! `choice` says which are meant and walks over them; `groups` counts them; `job` redrives
+//! them at a rate; `facts` puts what is known of one onto its event; `expiry` lets go of old
+//! ones, `push` moves them to a receiver of their own.
 
 mod choice;
 mod expiry;

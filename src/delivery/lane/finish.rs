@@ -167,7 +167,7 @@ impl Lane {
                 warn!(
                     bus = %names.bus, rule = %names.rule, target = %names.target,
                     failures = self.breaker.failures(),
-                    probe_in = ?for_,
+                    probe_in_ms = for_.as_millis(),
                     "the target's breaker opened: deliveries wait"
                 );
                 if !again {

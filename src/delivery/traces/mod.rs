@@ -210,25 +210,36 @@ mod tests {
     const DELIVERED: NextStep = NextStep::Delivered;
     const DEAD: NextStep = NextStep::DeadLetter(DeadLetterReason::Refused);
 
+    impl Attempt {
+        /// The attempt of some target that was followed by this.
+        pub(in crate::delivery) fn of(sequence: Sequence, number: u32, step: NextStep) -> Attempt {
+            Attempt {
+                sequence,
+                key: TargetId(1),
+                names: Arc::new(Names {
+                    bus: BusName::default_bus(),
+                    rule: RuleName::new("r").unwrap(),
+                    target: TargetName::new("t").unwrap(),
+                }),
+                number,
+                counts: true,
+                batch: 1,
+                since: Timestamp::from_millis(1),
+                ended: Timestamp::from_millis(5),
+                timing: Timing::default(),
+                status: None,
+                result: "timeout",
+                text: Text::Nothing,
+                step,
+            }
+        }
+    }
+
     fn attempt(sequence: Sequence, number: u32, step: NextStep, ended: u64) -> Attempt {
         Attempt {
-            sequence,
-            key: TargetId(1),
-            names: Arc::new(Names {
-                bus: BusName::default_bus(),
-                rule: RuleName::new("r").unwrap(),
-                target: TargetName::new("t").unwrap(),
-            }),
-            number,
-            counts: true,
-            batch: 1,
-            since: Timestamp::from_millis(0),
             ended: Timestamp::from_millis(ended),
-            timing: Timing::default(),
-            status: None,
-            result: "2xx",
             text: Text::Error("a".repeat(100).into()),
-            step,
+            ..Attempt::of(sequence, number, step)
         }
     }
 

@@ -33,6 +33,7 @@ pub(crate) fn walk<'b, 'a>(
 ) {
     match *document {
         Document::Json(text) => {
+            ask_for(text.bytes());
             let start = skip::space(text.bytes(), 0);
             if text.bytes().get(start) == Some(&b'{') {
                 Walk::new(text, visitor).value(start, root, OUTSIDE, true);
@@ -47,10 +48,23 @@ pub(crate) fn walk<'b, 'a>(
                 }
             }
             if let (Some(branch), Some(text)) = (root.child(b"data"), data) {
+                ask_for(text.bytes());
                 let start = skip::space(text.bytes(), 0);
                 Walk::new(text, visitor).value(start, branch, OUTSIDE, true);
             }
         }
+    }
+}
+
+/// Has the first kilobyte read for nothing, a byte a line of the cache. Where it is not in the cache, its
+/// lines come together instead of each when the walk gets there; where it is, that costs eight
+/// nanoseconds. Fewer lines gained less, and two to four nothing.
+#[inline]
+fn ask_for(bytes: &[u8]) {
+    const LINE: usize = 64;
+    const LINES: usize = 16;
+    for line in 0..LINES {
+        std::hint::black_box(bytes.get(line * LINE).copied());
     }
 }
 

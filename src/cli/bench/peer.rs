@@ -1,5 +1,5 @@
-//! The programs that the bus is measured against: a handler that does nothing, and a forwarder
-//! without storage. Each runs in a process of its own, on the HTTP library that the bus uses (hyper under axum),
+//! The programs that the bus is measured against: a handler that does nothing, a forwarder without
+//! storage, a target that misbehaves. Each runs in a process of its own, on the HTTP library that the bus uses (hyper under axum),
 //! without the bus's timeouts.
 
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use axum::serve::ListenerExt;
 use http::{HeaderMap, StatusCode};
 use tokio::net::TcpListener;
 
+use super::hostile::{self, Manner};
 use crate::cli::exit::{Exit, Failure};
 use crate::limits;
 
@@ -31,6 +32,8 @@ enum PeerKind {
     Noop,
     /// Send what comes on to a URL, then answer 202.
     Forward { url: reqwest::Url },
+    /// Be a target that misbehaves, on a port of its own choice.
+    Hostile { manner: Manner },
 }
 
 pub(crate) async fn run(args: PeerArgs) -> Result<Exit, Failure> {
@@ -39,6 +42,7 @@ pub(crate) async fn run(args: PeerArgs) -> Result<Exit, Failure> {
         PeerKind::Forward { url } => Router::new()
             .route("/v1/buses/{bus}/events", post(forward))
             .with_state((reqwest::Client::new(), url)),
+        PeerKind::Hostile { manner } => return hostile::run(manner).await,
     };
     let routes = routes
         .route("/readyz", get(|| async { "ready" }))

@@ -130,6 +130,11 @@ impl Server {
         let _ = std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
     }
 
+    /// Processor time so far; `None` where there is no `/proc`.
+    pub(super) fn processor_time(&self) -> Option<Duration> {
+        processor_time(self.child.id())
+    }
+
     fn memory(&self, field: &str) -> Option<u64> {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).ok()?;
@@ -226,6 +231,19 @@ fn is_ready(addr: SocketAddr) -> bool {
         Ok(start.ends_with(b" 200"))
     };
     answer().unwrap_or(false)
+}
+
+/// What a process and its threads have spent, in the kernel too.
+pub(super) fn processor_time(process: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind the name, which may hold anything: the 14th and 15th fields of all.
+    let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: u64 = fields
+        .take(2)
+        .map_while(|field| field.parse::<u64>().ok())
+        .sum();
+    let each = 1.0 / rustix::param::clock_ticks_per_second() as f64;
+    Some(Duration::from_secs_f64(ticks as f64 * each))
 }
 
 /// The metrics of a bus, as Prometheus reads them.

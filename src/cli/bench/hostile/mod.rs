@@ -2,13 +2,14 @@
 //! against the same bus undisturbed. Rounds take turns, so that other work on the machine touches
 //! both.
 
+mod apart;
 mod name_server;
 mod table;
 mod target;
 mod trouble;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
@@ -21,12 +22,14 @@ use super::targets::put;
 use super::{Bench, ask};
 use crate::cli::exit::Failure;
 use crate::client::Client;
+use apart::Apart;
 use name_server::NameServer;
 use table::Beside;
-use target::Hostile;
 use trouble::Trouble;
 
+pub(super) use apart::run;
 pub(super) use table::Findings;
+pub(super) use target::Manner;
 
 /// Events a second.
 const RATE: f64 = 500.0;
@@ -60,8 +63,8 @@ struct Scene<'b> {
     neighbour: Receiver,
     /// `Err`: why there is none.
     names: Result<NameServer, String>,
-    /// Where hostile targets live.
-    runtime: tokio::runtime::Runtime,
+    /// Where the name server lives.
+    _runtime: tokio::runtime::Runtime,
     rules: u32,
 }
 
@@ -73,6 +76,15 @@ struct Course {
     peak_bytes: Option<u64>,
     requests: u64,
     written_bytes: u64,
+    cost: Cost,
+}
+
+/// Processor time of the rounds beside a target.
+#[derive(Debug, Default)]
+struct Cost {
+    took: Duration,
+    of_bus: Duration,
+    of_target: Duration,
 }
 
 pub(super) fn measure(bench: &Bench) -> Result<Findings, Failure> {
@@ -97,6 +109,13 @@ pub(super) fn measure(bench: &Bench) -> Result<Findings, Failure> {
     Ok(Findings { manners, left_out })
 }
 
+impl Cost {
+    /// How many processors that is, on average.
+    fn of(&self, spent: Duration) -> f64 {
+        spent.as_secs_f64() / self.took.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
 impl Course {
     fn new(trouble: Trouble) -> Course {
         Course {
@@ -106,6 +125,7 @@ impl Course {
             peak_bytes: None,
             requests: 0,
             written_bytes: 0,
+            cost: Cost::default(),
         }
     }
 
@@ -115,15 +135,19 @@ impl Course {
         let before = format!("hostile, round {round}, before {name}");
         let during = format!("hostile, round {round}, beside {name}");
         match self.trouble {
-            Trouble::Target(manner) => {
+            Trouble::Target(_) => {
                 self.undisturbed.push(scene.round(&before, None)?);
-                let hostile = scene.runtime.block_on(Hostile::start(manner));
-                let hostile =
-                    hostile.map_err(|error| Failure::failed(format!("{name}: {error}")))?;
+                let hostile = Apart::start(&name)?;
                 scene.server.forget_peak();
+                let (began, spent) = (Instant::now(), scene.server.processor_time());
                 self.beside.push(scene.round(&during, Some(hostile.url()))?);
-                self.requests += hostile.requests();
-                self.written_bytes += hostile.written();
+                self.cost.took += began.elapsed();
+                let spent = scene.server.processor_time().zip(spent);
+                self.cost.of_bus += spent.map_or(Duration::ZERO, |(now, then)| now - then);
+                self.cost.of_target += hostile.processor_time().unwrap_or_default();
+                let counts = hostile.end()?;
+                self.requests += counts.requests;
+                self.written_bytes += counts.written;
             }
             Trouble::SlowNames => {
                 self.undisturbed.push(scene.named_round(&before)?);
@@ -149,6 +173,7 @@ impl Course {
             self.peak_bytes,
             self.requests,
             self.written_bytes,
+            &self.cost,
         )
     }
 }
@@ -175,7 +200,7 @@ impl<'b> Scene<'b> {
             named: in_rounds(Route::to(Receiver::closing()?, "bench.named")),
             neighbour: Receiver::start(None)?,
             names,
-            runtime,
+            _runtime: runtime,
             rules: 0,
         })
     }

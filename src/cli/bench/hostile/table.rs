@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::super::report::{Side, round, thousands};
+use super::Cost;
 use crate::cli::output::{BOLD, DIM, GREEN, YELLOW, line, paint};
 
 /// How much longer the healthy target's deliveries may take.
@@ -32,6 +33,9 @@ pub(super) struct Beside {
     requests: u64,
     /// Bytes of endless answers that it got rid of.
     written_bytes: u64,
+    /// Processors that the bus, and the hostile target, kept busy.
+    bus_processors: f64,
+    its_processors: f64,
 }
 
 impl Findings {
@@ -46,7 +50,7 @@ impl Findings {
         line(paint(
             DIM,
             format_args!(
-                "  {:<22}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+                "  {:<22}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
                 "",
                 "p50 ms",
                 "p99 ms",
@@ -55,8 +59,15 @@ impl Findings {
                 "p99 ratio",
                 "peak MiB",
                 "requests",
-                "MB sent"
+                "MB sent",
+                "CPU bus",
+                "CPU its"
             ),
+        ));
+        line(paint(
+            DIM,
+            "  The hostile target is a process that gives way to all others (nice 19): in life it \
+             stands on another machine.",
         ));
         for beside in &self.manners {
             beside.print_line();
@@ -78,6 +89,7 @@ impl Beside {
         peak_bytes: Option<u64>,
         requests: u64,
         written_bytes: u64,
+        cost: &Cost,
     ) -> Beside {
         let ratio = |of: fn(&Side) -> f64| of(&beside) / of(&undisturbed).max(f64::MIN_POSITIVE);
         Beside {
@@ -89,6 +101,8 @@ impl Beside {
             peak_bytes,
             requests,
             written_bytes,
+            bus_processors: cost.of(cost.of_bus),
+            its_processors: cost.of(cost.of_target),
         }
     }
 
@@ -100,7 +114,7 @@ impl Beside {
         );
         let style = if self.p99_ratio <= AIM { GREEN } else { YELLOW };
         line(format_args!(
-            "  {:<22}{:>10}{:>10}{:>10}{:>10}{}{:>10}{:>10}{:>10}",
+            "  {:<22}{:>10}{:>10}{:>10}{:>10}{}{:>10}{:>10}{:>10}{:>10}{:>10}",
             self.manner,
             round(undisturbed.p50_ms),
             round(undisturbed.p99_ms),
@@ -110,6 +124,8 @@ impl Beside {
             peak,
             thousands(self.requests as f64),
             round(self.written_bytes as f64 / 1e6),
+            round(self.bus_processors),
+            round(self.its_processors),
         ));
     }
 }

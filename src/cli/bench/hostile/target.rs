@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What a target does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     /// Reads the request, then nothing.
     NeverAnswers,
     /// Takes the connection and reads not a byte.

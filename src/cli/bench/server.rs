@@ -143,17 +143,6 @@ impl Server {
         Some(kib * 1024)
     }
 
-    /// What the process has used of the processors since its start; `None` where there is no `/proc`.
-    pub(super) fn processor_time(&self) -> Option<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        // Behind the name, which may hold anything: the state, ten numbers, then user and system time.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let times = fields.split_whitespace().skip(11).take(2);
-        let ticks: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
-        let per_second = rustix::param::clock_ticks_per_second();
-        Some(Duration::from_secs_f64(ticks as f64 / per_second as f64))
-    }
-
     /// A counter without labels of the bus's `/metrics`.
     pub(super) fn counter(&self, name: &str) -> Result<u64, Failure> {
         let text = scrape(self.addr)

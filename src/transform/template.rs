@@ -354,7 +354,9 @@ fn split(text: &str, marks: Marks) -> Vec<Piece<'_>> {
     let (mut start, mut at) = (0, 0);
     while let Some(found) = text[at..].find(open).map(|found| at + found) {
         at = found + open.len();
-        if text[start..found].ends_with('\\') && !text[start..found].ends_with("\\\\") {
+        let before = text[start..found].bytes().rev();
+        // Two of them are a backslash.
+        if before.take_while(|byte| *byte == b'\\').count() % 2 == 1 {
             pieces.push(Piece::Literal(&text[start..found - 1]));
             start = found;
             continue;
@@ -380,8 +382,8 @@ pub(super) fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// What the template is, told with every hole filled: by `0` in the place of a value, by nothing in
-/// a string.
+/// What the template is, told with every hole filled: by `0` in the place of a value, by a letter
+/// in a string.
 fn kind(parts: &[Part], text: &str) -> Result<Kind, TemplateError> {
     let mut probe = String::with_capacity(text.len());
     for part in parts {
@@ -391,7 +393,8 @@ fn kind(parts: &[Part], text: &str) -> Result<Kind, TemplateError> {
             Part::Hole {
                 in_string: false, ..
             } => probe.push_str(" 0 "),
-            Part::Hole { .. } => {}
+            // Not nothing: a hole within an escape, `\\u00<a>`, must not go unnoticed.
+            Part::Hole { .. } => probe.push('x'),
         }
     }
     match json::read(&probe) {

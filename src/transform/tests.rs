@@ -201,3 +201,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_hole_within_an_escape_breaks_no_json() {
+    let path = Query::parse("$.data.a").unwrap();
+    let variables = [("a".to_owned(), Variable::Path(path))];
+    for text in [
+        r#""\\\<a>\.""#,
+        r#""\u00<a>41""#,
+        r#"{"k": "\u00<a>41"}"#,
+        r#"{"k": "\\<a>"}"#,
+    ] {
+        let Ok(template) = Template::parse(text, Marks::Angles, &variables) else {
+            continue;
+        };
+        let is_json = template.is_json();
+        let probe = text.replace("<a>", "zz");
+        assert!(
+            !is_json || serde_json::from_str::<serde_json::Value>(&probe).is_ok(),
+            "{text}"
+        );
+    }
+}

@@ -534,6 +534,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_division_leaves_decides_between_two_numbers_as_near() {
+        let check = |text: &str| {
+            let nearest = Decimal::of(text.as_bytes()).and_then(Decimal::nearest);
+            assert_eq!(nearest, text.parse::<f64>().ok(), "{text}");
+        };
+        check("90013706495975657e-19");
+        check("75059914371772723e-19");
+        check("38177347002885918e-19");
+        check("-0.0018834036913029968");
+    }
+
+    #[test]
     fn ranks_ascend_as_numbers_do() {
         let texts = [
             "-1e308", "-2", "-1.5", "-1e-300", "0", "1e-300", "1", "1.5", "2e10",

@@ -305,9 +305,9 @@ pub(super) struct Shown {
     /// As it is described here; empty for a call that was refused.
     route: String,
     path: String,
-    /// What was asked for, of many things at once.
+    /// What was asked for, of many things at once: whatever JSON was sent, also what was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object, required = false)]
+    #[schema(value_type = Value, required = false)]
     asked: Option<Value>,
     /// Null: nobody knows, since the bus was killed.
     status: Option<u16>,

@@ -45,11 +45,28 @@ struct State {
     spilling_since: Option<Instant>,
     /// Deliveries in chunks on disk that the lane has not loaded.
     unloaded: u64,
+    /// Parked behind the lane's back, and not known to it yet.
+    redriven: u64,
+    /// What the lane said last that it has.
+    of_lane: OfLane,
+    /// What it took since then, less what it put back: nothing pending is ever out of sight.
+    moved: i64,
     /// The breaker is open: nothing may wait in memory.
     closed: bool,
     /// The length of `ready` at which the lane wants to be woken again.
     wake_at: usize,
     ended: bool,
+}
+
+/// What a lane has taken from its inbox, or has parked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OfLane {
+    /// Attempts, each of which may be for several deliveries.
+    pub(crate) in_flight: u64,
+    /// Deliveries in memory that are not attempted yet.
+    pub(crate) held: u64,
+    /// Deliveries parked on disk.
+    pub(crate) parked: u64,
 }
 
 /// How much waits where.
@@ -58,6 +75,8 @@ pub(crate) struct Waiting {
     pub(crate) ready: usize,
     pub(crate) spilled: usize,
     pub(crate) unloaded: u64,
+    /// What the lane has.
+    pub(crate) of_lane: OfLane,
     /// Since when the oldest in memory is pending.
     pub(crate) oldest: Option<Timestamp>,
     /// When the oldest ready one was offered.
@@ -71,11 +90,15 @@ pub(crate) trait Keep: FnMut(&[Fresh]) -> Result<(), AppendError> {}
 impl<F: FnMut(&[Fresh]) -> Result<(), AppendError>> Keep for F {}
 
 impl Inbox {
-    /// An inbox of a lane that has `unloaded` deliveries in chunks on disk.
-    pub(crate) fn new(unloaded: u64) -> Self {
+    /// An inbox of a lane that has so many deliveries parked, and `unloaded` ones in chunks on disk.
+    pub(crate) fn new(parked: u64, unloaded: u64) -> Self {
         Self {
             state: Mutex::new(State {
                 unloaded,
+                of_lane: OfLane {
+                    parked,
+                    ..OfLane::default()
+                },
                 ..State::default()
             }),
             wake: Notify::new(),
@@ -134,7 +157,30 @@ impl Inbox {
         if state.ready.is_empty() {
             state.unspill();
         }
-        state.ready.pop_front()
+        let taken = state.ready.pop_front();
+        state.moved += i64::from(taken.is_some());
+        taken
+    }
+
+    /// The lane says what it has, all that it took included.
+    pub(crate) fn show(&self, of_lane: OfLane) {
+        let mut state = self.state.lock();
+        state.of_lane = of_lane;
+        state.moved = 0;
+    }
+
+    /// So many deliveries were parked behind the lane's back.
+    pub(crate) fn redriven(&self, deliveries: u64) {
+        self.state.lock().redriven += deliveries;
+        self.wake();
+    }
+
+    /// Those that the lane was not told of yet.
+    pub(crate) fn take_redriven(&self) -> u64 {
+        let mut state = self.state.lock();
+        let redriven = std::mem::take(&mut state.redriven);
+        state.moved += redriven.cast_signed();
+        redriven
     }
 
     /// The oldest one in memory, left where it is.
@@ -152,6 +198,11 @@ impl Inbox {
             ready: state.ready.len(),
             spilled: state.spill.len(),
             unloaded: state.unloaded,
+            of_lane: OfLane {
+                held: state.of_lane.held.saturating_add_signed(state.moved),
+                parked: state.of_lane.parked + state.redriven,
+                ..state.of_lane
+            },
             oldest: front.map(|fresh| fresh.since),
             ready_since: state.ready.front().map(|fresh| fresh.offered),
             spilling_since: state.spilling_since,
@@ -190,11 +241,20 @@ impl Inbox {
     pub(crate) fn loaded(&self, deliveries: u64) {
         let mut state = self.state.lock();
         state.unloaded = state.unloaded.saturating_sub(deliveries);
+        state.moved += deliveries.cast_signed();
+    }
+
+    /// The lane found that so many counted in chunks are not there.
+    pub(crate) fn miscounted(&self, deliveries: u64) {
+        let mut state = self.state.lock();
+        state.unloaded = state.unloaded.saturating_sub(deliveries);
     }
 
     /// The lane has put so many deliveries back into chunks.
     pub(crate) fn unloaded(&self, deliveries: u64) {
-        self.state.lock().unloaded += deliveries;
+        let mut state = self.state.lock();
+        state.unloaded += deliveries;
+        state.moved -= deliveries.cast_signed();
     }
 
     /// Ends the inbox if it is empty; whether it did. Later offers answer [`Offer::Ended`].
@@ -272,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_goes_to_disk_in_whole_chunks() {
-        let (inbox, mut disk) = (Inbox::new(0), Disk::default());
+        let (inbox, mut disk) = (Inbox::new(0, 0), Disk::default());
         let (ready, chunk) = (limits::LANE_READY as u64, limits::BACKLOG_CHUNK as u64);
         offer_all(&inbox, &mut disk, 0..ready + 2 * chunk + 3);
         assert_eq!(disk.chunks.len(), 2);
@@ -287,7 +347,7 @@ mod tests {
 
     #[test]
     fn fresh_ones_queue_up_behind_chunks_until_all_are_loaded() {
-        let (inbox, mut disk) = (Inbox::new(1), Disk::default());
+        let (inbox, mut disk) = (Inbox::new(0, 1), Disk::default());
         offer_all(&inbox, &mut disk, 0..2);
         assert_eq!(inbox.take(), None);
         inbox.loaded(1);
@@ -298,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_refused_chunk_is_not_taken_and_nothing_is_lost() {
-        let inbox = Inbox::new(1);
+        let inbox = Inbox::new(0, 1);
         let mut disk = Disk {
             full: true,
             ..Disk::default()
@@ -317,7 +377,7 @@ mod tests {
 
     #[test]
     fn an_open_breaker_lets_nothing_wait_in_memory() {
-        let (inbox, mut disk) = (Inbox::new(0), Disk::default());
+        let (inbox, mut disk) = (Inbox::new(0, 0), Disk::default());
         offer_all(&inbox, &mut disk, 0..600);
         inbox.set_closed(true);
         inbox.keep_ready(disk.keep()).unwrap();
@@ -331,7 +391,7 @@ mod tests {
 
     #[test]
     fn an_inbox_ends_only_when_empty() {
-        let (inbox, mut disk) = (Inbox::new(0), Disk::default());
+        let (inbox, mut disk) = (Inbox::new(0, 0), Disk::default());
         offer_all(&inbox, &mut disk, 0..1);
         assert!(!inbox.end());
         inbox.take();
@@ -339,12 +399,47 @@ mod tests {
         assert_eq!(inbox.offer(fresh(1), disk.keep()), Ok(Offer::Ended));
     }
 
+    /// Of a status that is asked for between two steps of the lane.
+    #[test]
+    fn nothing_pending_is_out_of_sight_while_the_lane_takes_it() {
+        let pending = |inbox: &Inbox| {
+            let Waiting {
+                ready,
+                spilled,
+                unloaded,
+                of_lane,
+                ..
+            } = inbox.waiting();
+            (ready + spilled) as u64 + unloaded + of_lane.held + of_lane.parked
+        };
+        let (inbox, mut disk) = (Inbox::new(2, 5), Disk::default());
+        assert_eq!(pending(&inbox), 7);
+        offer_all(&inbox, &mut disk, 0..1);
+        inbox.loaded(5);
+        assert_eq!(pending(&inbox), 8);
+        assert!(inbox.take().is_some() && inbox.take().is_none());
+        assert_eq!(pending(&inbox), 8);
+        inbox.redriven(3);
+        assert_eq!(pending(&inbox), 11);
+        assert_eq!(inbox.take_redriven(), 3);
+        assert_eq!(pending(&inbox), 11);
+        inbox.redriven(1);
+        inbox.show(OfLane {
+            in_flight: 1,
+            held: 5,
+            parked: 5,
+        });
+        assert_eq!(pending(&inbox), 11);
+        inbox.unloaded(4);
+        assert_eq!((pending(&inbox), inbox.waiting().of_lane.held), (11, 1));
+    }
+
     proptest! {
         /// However offers, takes, flushes, openings and loads interleave, deliveries come out once
         /// each and in order.
         #[test]
         fn deliveries_keep_their_order(steps in prop::collection::vec((0u8..7, 1u64..900), 1..60)) {
-            let (inbox, mut disk) = (Inbox::new(0), Disk::default());
+            let (inbox, mut disk) = (Inbox::new(0, 0), Disk::default());
             let (mut offered, mut out) = (0, Vec::new());
             let load = |disk: &mut Disk, out: &mut Vec<Sequence>| {
                 if inbox.waiting().ready == 0 && !disk.chunks.is_empty() {

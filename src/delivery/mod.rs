@@ -376,7 +376,7 @@ impl Delivery {
                 target: None,
             };
             let of_bus = inner.hub.measures.of_bus(&settings.names.bus);
-            let handle = Arc::new(Handle::new(key, settings, backlogged, of_bus));
+            let handle = Arc::new(Handle::new(key, settings, (parked, backlogged), of_bus));
             lanes.insert(key, handle.clone());
             handle
         };

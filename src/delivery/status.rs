@@ -120,11 +120,7 @@ impl LaneStatus {
 /// Counters that the lane writes and anyone reads.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) in_flight: AtomicU64,
     pub(crate) concurrency: AtomicU64,
-    /// Loaded and due deliveries that the lane itself holds.
-    pub(crate) held: AtomicU64,
-    pub(crate) parked: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) dead_lettered: AtomicU64,
@@ -197,7 +193,7 @@ impl Counters {
         *self.last_failure.lock() = Some(LastFailure { at, status, error });
     }
 
-    /// Fills everything but what waits in the inbox.
+    /// Fills everything but what is pending.
     pub(crate) fn status(&self, key: TargetId, names: Names) -> LaneStatus {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let last = self.last_failure.lock().clone();
@@ -221,9 +217,6 @@ impl Counters {
             allowed_rate: agreement.most,
             concurrency: get(&self.concurrency),
             failures: get(&self.failures),
-            in_flight: get(&self.in_flight),
-            ready: get(&self.held),
-            parked: get(&self.parked),
             oldest_pending: Some(get(&self.oldest))
                 .filter(|millis| *millis > 0)
                 .map(Timestamp::from_millis),

@@ -152,7 +152,7 @@ impl Lane {
         if change.releases > 0 {
             self.handle.inbox.unloaded(change.releases);
             self.load_behind = record;
-            self.releasing = false;
+            self.releasing = self.releasing.saturating_sub(change.releases);
         }
     }
 
@@ -191,7 +191,7 @@ impl Lane {
             self.loaded.retain(|pending| !is_member(pending.kept));
             waiting.sort_unstable();
             change.releases = waiting.len() as u64;
-            self.releasing |= !waiting.is_empty();
+            self.releasing += change.releases;
             change.backlog(self.handle.key, waiting);
         } else {
             left.append(&mut waiting);

@@ -65,7 +65,7 @@ impl Lane {
             && self.load_chunks()? == Loaded::Nothing
             && self.chunks.is_empty()
         {
-            self.handle.inbox.loaded(counted);
+            self.handle.inbox.miscounted(counted);
         }
         if self.retries.is_empty() {
             self.look(Timestamp::from_millis(u64::MAX), now);
@@ -234,7 +234,7 @@ impl Lane {
         self.settled_chunks.insert(first, None);
         change.closes.push(first);
         change.releases = left.len() as u64;
-        self.releasing |= !left.is_empty();
+        self.releasing += change.releases;
         if left.is_empty() {
             // There may be many: go on as soon as the views show this one gone.
             self.survey_at = Instant::now() + VIEW_LAG * 5;

@@ -47,8 +47,6 @@ pub(crate) struct Handle {
     pub(super) of_bus: Arc<BusCounts>,
     /// The newest record written for this lane: views that show it show all of them.
     pub(super) last_record: AtomicU64,
-    /// Dead letters that became parked deliveries behind the lane's back.
-    pub(super) redriven: AtomicU64,
     /// Some secret was changed.
     pub(super) secrets_changed: AtomicBool,
     /// An operator changed how the target stands.
@@ -63,22 +61,21 @@ pub(crate) struct Settings {
 }
 
 impl Handle {
-    /// A handle for a target with `backlogged` deliveries in chunks on disk.
+    /// A handle for a target with so many deliveries parked, and `backlogged` ones in chunks on disk.
     pub(crate) fn new(
         key: TargetId,
         settings: Settings,
-        backlogged: u64,
+        (parked, backlogged): (u64, u64),
         of_bus: Arc<BusCounts>,
     ) -> Self {
         Self {
             key,
-            inbox: Inbox::new(backlogged),
+            inbox: Inbox::new(parked, backlogged),
             desk: Arc::default(),
             settings: ArcSwap::from_pointee(settings),
             counters: Counters::default(),
             of_bus,
             last_record: AtomicU64::new(0),
-            redriven: AtomicU64::new(0),
             secrets_changed: AtomicBool::new(false),
             standing_changed: AtomicBool::new(false),
         }
@@ -104,8 +101,7 @@ impl Handle {
 
     /// So many dead letters were parked anew.
     pub(crate) fn redriven(&self, deliveries: u64) {
-        self.redriven.fetch_add(deliveries, Ordering::AcqRel);
-        self.inbox.wake();
+        self.inbox.redriven(deliveries);
     }
 
     /// A secret was set: what was lacking may be there now.
@@ -128,7 +124,9 @@ impl Handle {
         let waiting = self.inbox.waiting();
         let names = Names::clone(&self.settings.load().names);
         let mut status = self.counters.status(self.key, names);
-        status.ready += waiting.ready as u64;
+        status.in_flight = waiting.of_lane.in_flight;
+        status.ready = waiting.ready as u64 + waiting.of_lane.held;
+        status.parked = waiting.of_lane.parked;
         status.pulling = self.desk.pulling();
         status.backlogged = waiting.unloaded + waiting.spilled as u64;
         status.oldest_pending = match (status.oldest_pending, waiting.oldest) {

@@ -33,6 +33,7 @@ use super::attempt::{Tried, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
 use super::in_hand::InHand;
+use super::inbox::OfLane;
 use super::pace::{Pace, Wait};
 use super::room::{InFlight, May, Room};
 use super::standing::Failing;
@@ -140,8 +141,8 @@ pub(crate) struct Lane {
     /// The record that put older deliveries behind younger chunks on disk; until the views show
     /// it, they would give the younger ones first.
     load_behind: Sequence,
-    /// Such a record waits in the outbox.
-    releasing: bool,
+    /// So many deliveries are in such records that wait in the outbox.
+    releasing: u64,
 
     /// Parked deliveries that are due.
     retries: VecDeque<Pending>,
@@ -209,7 +210,7 @@ impl Lane {
             load_at: None,
             load_wait: VIEW_LAG,
             load_behind: 0,
-            releasing: false,
+            releasing: 0,
             retries: VecDeque::new(),
             in_hand: InHand::default(),
             look_at: (parked > 0).then(|| Timestamp::from_millis(0)),
@@ -319,7 +320,7 @@ impl Lane {
         if self.handle.standing_changed.swap(false, Ordering::AcqRel) {
             self.take_standing(true);
         }
-        let redriven = self.handle.redriven.swap(0, Ordering::AcqRel);
+        let redriven = self.handle.inbox.take_redriven();
         if redriven > 0 {
             self.parked += redriven.cast_signed();
             self.look_at = Some(Timestamp::from_millis(0));
@@ -590,14 +591,16 @@ impl Lane {
         let counters = &self.handle.counters;
         let waiting = self.order.as_ref().map_or(0, |order| order.waiting());
         let held = self.loaded.len() + self.retries.len() + waiting;
-        let set = |counter: &AtomicU64, value: u64| counter.store(value, Ordering::Relaxed);
-        set(&counters.in_flight, self.flights.len() as u64);
-        set(&counters.concurrency, self.room.limit() as u64);
-        set(&counters.held, held as u64);
         // Each counts once: those in memory wait there, or are in flight.
         let in_memory = (self.retries.len() + self.parked_in_flight) as u64;
         let parked = u64::try_from(self.parked).unwrap_or(0);
-        set(&counters.parked, parked.saturating_sub(in_memory));
+        self.handle.inbox.show(OfLane {
+            in_flight: self.flights.len() as u64,
+            held: held as u64 + self.releasing,
+            parked: parked.saturating_sub(in_memory),
+        });
+        let set = |counter: &AtomicU64, value: u64| counter.store(value, Ordering::Relaxed);
+        set(&counters.concurrency, self.room.limit() as u64);
         set(&counters.failures, u64::from(self.breaker.failures()));
         set(
             &counters.oldest,

@@ -240,7 +240,7 @@ impl Lane {
         {
             return;
         }
-        if self.releasing
+        if self.releasing > 0
             || self.hub.sender.log.visible_through() < self.load_behind
             || self.settled_chunks.len() >= limits::UNSEEN_RECORDS
         {
@@ -256,7 +256,7 @@ impl Lane {
                     missing = waiting.unloaded,
                     "the views hold no chunks where some were counted"
                 );
-                self.handle.inbox.loaded(waiting.unloaded);
+                self.handle.inbox.miscounted(waiting.unloaded);
             }
             Ok(Loaded::Nothing | Loaded::TooEarly) => self.load_later(now),
             Ok(Loaded::Some) => {

@@ -136,13 +136,14 @@ fn tail(place: &Place, is_witnessed: impl Fn(usize) -> bool) -> io::Result<Optio
     };
     let journal = Journal::open(config, Disk::real(), Clock::system(), Position(u64::MAX))
         .map_err(io::Error::other)?;
-    let filled = journal.segments().into_iter().rev();
-    let Some(last) = filled.into_iter().find(|info| info.last_sequence.is_some()) else {
+    let segments = journal.segments();
+    let mut filled = segments.iter().rev();
+    let Some(last) = filled.find(|info| info.last_sequence.is_some()) else {
         return Ok(None);
     };
-    if journal.end().segment() != last.id {
-        // The next segment's first batch was torn: this one is sealed, and its seal was flushed before
-        // that batch was begun, so no crash may harm it.
+    if segments.last().is_some_and(|newest| newest.id != last.id) {
+        // The next segment was begun, and its first batch torn: this one is sealed, and its seal was
+        // flushed before that batch was begun, so no crash may harm it.
         return Ok(None);
     }
     let mut reader = journal.reader(Position::new(last.id, 0));

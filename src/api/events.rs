@@ -13,7 +13,7 @@ use super::openapi::{CloudEvent, Moment, Name};
 use super::page::{Cursor, Page};
 use super::{Api, Problem};
 use crate::clock::Timestamp;
-use crate::event::Event;
+use crate::event::{Event, moment_millis};
 use crate::log::{BusName, EventQuery, LoggedEvent, Sequence};
 
 /// An event with its place in the log.
@@ -191,10 +191,14 @@ pub(super) fn moment(name: &str, text: Option<String>) -> Result<Option<Timestam
     })
 }
 
-/// RFC 3339, such as `2026-11-22T19:30:00Z`; moments before 1970 are 1970.
+/// RFC 3339, such as `2026-11-22T19:30:00Z`, and what people write for it, with a blank for the `T` or
+/// without seconds; moments before 1970 are 1970.
 pub(super) fn parse_moment(text: &str) -> Option<Timestamp> {
-    let moment: jiff::Timestamp = text.parse().ok()?;
-    let millis = u64::try_from(moment.as_millisecond()).unwrap_or(0);
+    let lenient = || {
+        let moment: jiff::Timestamp = text.parse().ok()?;
+        Some(u64::try_from(moment.as_millisecond()).unwrap_or(0))
+    };
+    let millis = moment_millis(text).or_else(lenient)?;
     Some(Timestamp::from_millis(millis))
 }
 
@@ -243,6 +247,14 @@ mod tests {
         assert_eq!(
             read("1960-01-01T00:00:00Z"),
             Some(Timestamp::from_millis(0))
+        );
+        assert_eq!(
+            read("2023-11-14 22:13:20.120Z"),
+            Some(Timestamp::from_millis(1_700_000_000_120))
+        );
+        assert_eq!(
+            read("9999-12-31T23:59:59Z"),
+            Some(Timestamp::from_millis(253_402_300_799_000))
         );
         assert_eq!(read("yesterday"), None);
     }

@@ -40,6 +40,12 @@ pub use stored::StoredEventError;
 
 use stored::{Layout, Parts};
 
+/// The moment that an RFC 3339 timestamp names, in milliseconds since 1970; those before are 1970.
+#[must_use]
+pub fn moment_millis(text: &str) -> Option<u64> {
+    time::millis(text).map(|millis| u64::try_from(millis).unwrap_or(0))
+}
+
 /// A valid CloudEvent 1.0. Cloning shares the bytes.
 ///
 /// Two events are equal when their attributes, in the order sent, and their data bytes are.
@@ -171,10 +177,7 @@ impl Event {
     #[must_use]
     pub fn deliver_at_millis(&self) -> Option<u64> {
         match self.attribute(attribute::DELIVER_AT) {
-            Some(Value::String(text)) => {
-                let moment: jiff::Timestamp = text.parse().ok()?;
-                Some(u64::try_from(moment.as_millisecond()).unwrap_or(0))
-            }
+            Some(Value::String(text)) => moment_millis(text),
             _ => None,
         }
     }

@@ -138,6 +138,17 @@ async fn an_event_that_waits_is_cancelled_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_time_with_more_digits_than_a_clock_has_is_waited_for() {
+    let clock = clock();
+    let bus = TestBus::builder().clock(clock.clone()).start().await;
+    let mut event = event("1");
+    event["deliverat"] = json!("2023-11-15T00:00:00.12345678901234567890Z");
+    bus.publish(&event).await;
+    let waiting = waiting(&bus, 1).await;
+    assert_eq!(waiting[0]["due"], "2023-11-15T00:00:00.123Z");
+}
+
+#[tokio::test]
 async fn a_time_that_does_not_read_or_lies_too_far_ahead_is_refused() {
     let bus = TestBus::start().await;
     for bad in [
@@ -146,6 +157,7 @@ async fn a_time_that_does_not_read_or_lies_too_far_ahead_is_refused() {
         json!(""),
         json!(5),
         json!("2999-01-01T00:00:00Z"),
+        json!("9999-12-31T23:59:59Z"),
     ] {
         let mut event = event("1");
         event["deliverat"] = bad.clone();

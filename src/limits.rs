@@ -341,8 +341,8 @@ pub const GRACE: Duration = Duration::from_secs(20);
 /// `_other`, so that a scrape stays small with a million rules.
 pub const METRIC_TARGETS: usize = 500;
 
-/// Buses that `/metrics` names one by one, those first that were used first; the rest are summed
-/// under `_other`.
+/// Buses that `/metrics` names one by one: all, or of more those that were used first; the rest are
+/// summed under `_other`.
 pub const METRIC_BUSES: usize = 100;
 
 /// How long a dead letter is kept when its target does not say; also those of deleted targets.

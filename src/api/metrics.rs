@@ -93,6 +93,7 @@ impl Metrics {
 
     /// All of them; `held_bytes` is what request bodies hold.
     pub(super) fn text(&self, held_bytes: u64) -> String {
+        self.know_buses();
         let mut out = Exposition::default();
         self.process(&mut out);
         self.publishing(&mut out, held_bytes);
@@ -108,6 +109,19 @@ impl Metrics {
         self.guard_and_connections(&mut out);
         targets(&mut out, &lanes, self.sources.delivery.now());
         out.text()
+    }
+
+    /// All that are there stand with zeros, if there is room for them: an alert must see the first dead
+    /// letter of a bus.
+    fn know_buses(&self) {
+        let buses = self.sources.rules.buses();
+        if buses.len() > limits::METRIC_BUSES {
+            return;
+        }
+        for bus in buses {
+            self.buses.of(&bus.name);
+            self.sources.delivery.knows_bus(&bus.name);
+        }
     }
 
     fn process(&self, out: &mut Exposition) {

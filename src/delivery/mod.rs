@@ -270,6 +270,11 @@ impl Delivery {
         self.0.hub.measures.figures(self.progress().len() as u64)
     }
 
+    /// Figures show the bus from now on.
+    pub fn knows_bus(&self, bus: &BusName) {
+        self.0.hub.measures.of_bus(bus);
+    }
+
     /// The connections to targets.
     #[must_use]
     pub fn connections(&self) -> &Connections {

@@ -145,6 +145,30 @@ async fn every_end_of_an_attempt_is_counted_in_its_class() {
 }
 
 #[tokio::test]
+async fn a_bus_is_shown_before_its_first_dead_letter() {
+    let bus = TestBus::start().await;
+    bus.put("/v1/buses/shop", &json!({})).await;
+    let shown = scrape(&bus).await;
+    for name in ["default", "shop"] {
+        let published = "eventyard_bus_events_published_total";
+        assert_eq!(shown.value(published, &[("bus", name)]), 0.0);
+        for outcome in ["delivered", "retried", "dead_lettered"] {
+            let labels = [("bus", name), ("outcome", outcome)];
+            assert_eq!(shown.value("eventyard_bus_deliveries_total", &labels), 0.0);
+        }
+    }
+    // There is no room for all: those that are used come first.
+    for number in 0..eventyard::limits::METRIC_BUSES {
+        bus.put(&format!("/v1/buses/b{number}"), &json!({})).await;
+    }
+    let shown = scrape(&bus).await;
+    let buses = shown
+        .samples()
+        .filter(|sample| sample.name == "eventyard_bus_events_published_total");
+    assert_eq!(buses.count(), 2);
+}
+
+#[tokio::test]
 async fn the_oldest_pending_delivery_has_its_age() {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let (target, builder) = (TestTarget::accepting(), TestBus::builder());

@@ -281,3 +281,39 @@ fn relevant(paths: Vec<PathBuf>, before: Option<u64>) -> Vec<PathBuf> {
 fn first_of(path: &Path) -> Option<u64> {
     path.file_stem()?.to_str()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Actor, Call};
+    use super::*;
+
+    fn line(number: u64) -> Line {
+        let call = Call {
+            actor: Actor::Root,
+            peer: None,
+            request_id: None,
+            method: "PUT".to_owned(),
+            route: String::new(),
+            path: "/v1/buses/b".to_owned(),
+            before: None,
+            asked: None,
+        };
+        Line::Entry(Box::new(call.entry(number, Timestamp::default())))
+    }
+
+    #[test]
+    fn a_full_file_is_flushed_before_the_next_one_is_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut files, _) = Files::open(dir.path()).unwrap();
+        files.write(1, line(1), true).unwrap();
+        // It takes every line, and can flush none.
+        let unflushable = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        files.current.as_mut().unwrap().file = unflushable;
+        files.write(2, line(2), false).unwrap();
+        files.current.as_mut().unwrap().bytes = limits::AUDIT_FILE_BYTES;
+        // A flush of the third would say that the second is on disk too.
+        files.write(3, line(3), true).unwrap_err();
+        files.write(3, line(3), true).unwrap();
+        assert_eq!(files.paths(), [files.path(3), files.path(1)]);
+    }
+}

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{TestBus, eventually};
+use crate::harness::{Received, Reply, TestBus, TestTarget, eventually};
 
 const TARGET: &str = "/v1/buses/default/rules/orders/targets/worker";
 
@@ -180,6 +180,68 @@ async fn an_answer_that_was_lost_is_asked_for_again() {
         (&health["pending"], &health["delivered"]),
         (&json!(0), &json!(2))
     );
+}
+
+/// Stands for a bus that leases three deliveries, of which the first and the last are no events, and
+/// answers so to what is said of those.
+fn leasing_what_is_no_event(told: Reply) -> TestTarget {
+    let delivery = |token: &str, event: &str| {
+        let event: Value = serde_json::from_str(event).unwrap();
+        json!({"id": token, "token": token, "attempt": 1, "leased_until": "2026-11-22T19:30:30Z", "event": event})
+    };
+    let readable = String::from_utf8(event("1").to_json()).unwrap();
+    let pulled = json!({"deliveries": [
+        delivery("before", r#"{"specversion":"2.0"}"#),
+        delivery("between", &readable),
+        delivery("behind", "{}"),
+    ]});
+    let mut pulled = Some(Reply::from(200).body(pulled.to_string()));
+    TestTarget::answering(move |request| match request.path.rsplit('/').next() {
+        // Who asks again has lost what it had.
+        Some("pull") => pulled.take().unwrap_or_else(|| Reply::from(404)),
+        Some("nack") => told.clone(),
+        _ => Reply::from(200).body(r#"{"results":[{"token":"between","done":true}]}"#),
+    })
+}
+
+fn given_up(bus: &TestTarget) -> Vec<Received> {
+    let said = bus.received().into_iter();
+    said.filter(|one| one.path.ends_with("/nack")).collect()
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_given_up_and_ends_no_subscription() {
+    // That its lease has ended meanwhile, or that the target is gone, is said by the next pull.
+    let bus = leasing_what_is_no_event(Reply::from(404));
+    let client = Client::new(&bus.url()).unwrap();
+    let mut deliveries = client.subscribe("default", "orders", "worker", options());
+    let only = deliveries.next().await.unwrap();
+    assert_eq!(only.event().id(), "1");
+    assert!(only.ack().await.unwrap());
+    let given_up: Vec<Value> = given_up(&bus).iter().map(Received::json).collect();
+    assert_eq!(given_up.len(), 2, "{given_up:?}");
+    for (said, token) in given_up.iter().zip(["before", "behind"]) {
+        assert_eq!(
+            (&said["tokens"], &said["give_up"]),
+            (&json!([token]), &json!(true))
+        );
+        assert!(!said["error"].as_str().unwrap().is_empty(), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_be_read_is_not_lost_by_who_leaves_while_the_rest_is_given_up() {
+    let bus = leasing_what_is_no_event(Reply::from(200).after(Duration::from_secs(3_600)));
+    let client = Client::new(&bus.url()).unwrap();
+    let mut deliveries = client.subscribe("default", "orders", "worker", options());
+    tokio::select! {
+        next = deliveries.next() => panic!("it did not wait: {next:?}"),
+        () = eventually("a word about what is no event", async || {
+            (!given_up(&bus).is_empty()).then_some(())
+        }) => {}
+    }
+    let only = deliveries.next().await.unwrap();
+    assert_eq!(only.event().id(), "1");
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub mod measure;
 
 mod cause;
 
+mod seldom;
+
 mod json;
 
 pub mod secret;

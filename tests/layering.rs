@@ -12,6 +12,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("measure", &[]),
     ("cause", &[]),
+    ("seldom", &[]),
     ("json", &["limits"]),
     ("secret", &["limits", "clock"]),
     ("webhook", &[]),
@@ -20,7 +21,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("pattern", &["json", "limits"]),
     ("query", &["event", "json", "limits"]),
     ("transform", &["event", "json", "query", "limits"]),
-    ("guard", &[]),
+    ("guard", &["seldom"]),
     ("journal", &["limits", "clock", "measure"]),
     ("store", &["limits"]),
     ("log", &["event", "journal", "store", "clock", "limits"]),
@@ -49,6 +50,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "delivery",
         &[
             "cause",
+            "seldom",
             "span",
             "event",
             "query",
@@ -72,7 +74,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "schedule",
         &[
-            "span", "event", "log", "rule", "delivery", "router", "clock", "limits",
+            "seldom", "span", "event", "log", "rule", "delivery", "router", "clock", "limits",
         ],
     ),
     ("stages", &[]),

@@ -11,11 +11,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+
+use crate::seldom::Seldom;
 
 /// What the operator says.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +73,7 @@ struct Inner {
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
     refused: [AtomicU64; Network::ALL.len()],
-    told: Mutex<Option<Instant>>,
+    told: Mutex<Seldom>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +82,6 @@ enum Reach {
     AllButMetadata,
     PublicOnly,
 }
-
-/// How often a refusal is told in the log: a rule may cause thousands a second.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 impl Guard {
     /// `on_loopback`: the bus listens on a loopback address.
@@ -100,7 +97,7 @@ impl Guard {
             allow: config.allow,
             deny: config.deny,
             refused: Default::default(),
-            told: Mutex::new(None),
+            told: Mutex::default(),
         }))
     }
 
@@ -216,12 +213,10 @@ impl Guard {
     fn refused(&self, host: &str, address: Option<IpAddr>, refusal: Refusal) {
         let Refusal(network) = refusal;
         self.0.refused[network as usize].fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        let mut told = self.0.told.lock();
-        if told.is_some_and(|told| now < told + TOLD_EVERY) {
+        // A rule may cause thousands a second.
+        if !self.0.told.lock().tells() {
             return;
         }
-        *told = Some(now);
         let address = address.map_or_else(|| host.to_owned(), |address| address.to_string());
         tracing::warn!(
             host,

@@ -25,6 +25,7 @@ use crate::limits;
 use crate::log::{AppendError, Log, LogError, Parked, Record, Sequence, TargetId};
 use crate::router;
 use crate::rule::Rules;
+use crate::seldom::Seldom;
 
 /// How often it is asked what is due.
 const EVERY: Duration = Duration::from_millis(100);
@@ -122,7 +123,7 @@ impl Schedule {
     async fn run(self) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut timetable = Timetable::default();
+        let (mut timetable, mut troubles) = (Timetable::default(), Seldom::default());
         let mut changes = self.0.rules.changes();
         changes.mark_changed();
         loop {
@@ -130,7 +131,9 @@ impl Schedule {
                 () = self.0.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            if let Err(error) = self.tick(&mut timetable, &mut changes).await {
+            if let Err(error) = self.tick(&mut timetable, &mut changes).await
+                && troubles.tells()
+            {
                 warn!(%error, "what is scheduled must wait; trying again");
             }
         }

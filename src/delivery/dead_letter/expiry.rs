@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::limits;
 use crate::log::{DeadLetter, LogError, Sequence, TargetId};
 use crate::rule::RuleSet;
+use crate::seldom::Seldom;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -22,7 +23,7 @@ impl Delivery {
     pub(in crate::delivery) async fn expire_letters(self) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut after = None;
+        let (mut after, mut troubles) = (None, Seldom::default());
         loop {
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
@@ -30,7 +31,10 @@ impl Delivery {
             }
             match self.sweep(after).await {
                 Ok(next) => after = next,
-                Err(error) => warn!(%error, "dead letters cannot be read; trying again"),
+                Err(error) if troubles.tells() => {
+                    warn!(%error, "dead letters cannot be read; trying again");
+                }
+                Err(_) => {}
             }
         }
     }

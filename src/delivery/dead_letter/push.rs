@@ -21,6 +21,7 @@ use crate::delivery::standing::stops;
 use crate::limits;
 use crate::log::{DeadLetter, LogError, LoggedEvent, Sequence, TargetId};
 use crate::rule::{DeadLetterPush, Target};
+use crate::seldom::Seldom;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -68,7 +69,7 @@ impl Delivery {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rounds: JoinSet<(TargetId, bool)> = JoinSet::new();
         let mut turns: HashMap<TargetId, Turn> = HashMap::new();
-        let mut after = None;
+        let (mut after, mut troubles) = (None, Seldom::default());
         loop {
             tokio::select! {
                 () = self.0.stop.cancelled() => return,
@@ -85,7 +86,9 @@ impl Delivery {
             let targets = match self.targets_to_push(&mut after) {
                 Ok(targets) => targets,
                 Err(error) => {
-                    warn!(%error, "dead letters cannot be read; trying again");
+                    if troubles.tells() {
+                        warn!(%error, "dead letters cannot be read; trying again");
+                    }
                     continue;
                 }
             };

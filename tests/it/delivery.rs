@@ -40,6 +40,22 @@ async fn an_event_arrives_in_binary_mode() {
 }
 
 #[tokio::test]
+async fn an_event_without_data_arrives_with_the_length_of_its_body() {
+    let (bus, target) = (TestBus::start().await, TestTarget::accepting());
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        let rule = rule_to(&target, &json!({"method": method}));
+        bus.put_rule(&method.to_lowercase(), &rule).await;
+    }
+    let mut event = event("1");
+    event.as_object_mut().unwrap().remove("data");
+    bus.publish(&event).await;
+    for received in target.receives(4).await {
+        assert!(received.body.is_empty());
+        assert_eq!(received.header("content-length"), "0", "{received:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_arrives_in_structured_mode_with_its_data_as_sent() {
     let (bus, target) = (TestBus::start().await, TestTarget::accepting());
     bus.put_rule("orders", &rule_to(&target, &json!({"mode": "structured"})))

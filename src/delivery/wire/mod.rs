@@ -19,8 +19,8 @@ mod words;
 use std::mem;
 use std::sync::Arc;
 
-use http::header::ACCEPT;
-use http::{HeaderValue, Uri};
+use http::header::{ACCEPT, CONTENT_LENGTH};
+use http::{HeaderValue, Method, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::{Body, ResponseBuilderExt as _, Url};
@@ -93,6 +93,7 @@ impl Ways {
 /// The request as hyper has it, and its address as reqwest does.
 fn outgoing(mut request: reqwest::Request) -> Result<(http::Request<Body>, Url), http::Error> {
     let body = request.body_mut().take().unwrap_or_default();
+    let says_nothing = body.as_bytes().is_some_and(<[u8]>::is_empty);
     let mut outgoing = http::Request::new(body);
     *outgoing.uri_mut() = Uri::try_from(request.url().as_str())?;
     *outgoing.method_mut() = request.method().clone();
@@ -100,6 +101,10 @@ fn outgoing(mut request: reqwest::Request) -> Result<(http::Request<Body>, Url),
     headers
         .entry(ACCEPT)
         .or_insert(const { HeaderValue::from_static("*/*") });
+    // hyper leaves it out, and servers refuse what does not say how long it is (411).
+    if says_nothing && !matches!(*request.method(), Method::GET | Method::OPTIONS) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     *outgoing.headers_mut() = headers;
     Ok((outgoing, request.url().clone()))
 }

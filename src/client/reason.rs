@@ -6,7 +6,9 @@ use crate::cause;
 /// mends it.
 pub(super) fn reason(error: &reqwest::Error) -> String {
     let is_tls = error.url().is_some_and(|url| url.scheme() == "https");
-    if let Some(tls) = cause::chain(error).find_map(cause::tls) {
+    let tls = cause::chain(error).find_map(cause::tls);
+    // What a certificate of our own is refused for, before anything is sent, stands in no I/O error.
+    if let Some(tls) = tls.or_else(|| cause::find(error)) {
         return words(tls);
     }
     let text = cause::chain(error).last().unwrap_or(error).to_string();
@@ -31,6 +33,12 @@ fn words(error: &rustls::Error) -> String {
         Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
             "its certificate is for another name than the host of the URL".to_owned()
         }
+        // webpki's own, which rustls does not name.
+        Error::InvalidCertificate(Bad::Other(other))
+            if other.0.to_string() == "UnsupportedCertVersion" =>
+        {
+            "the certificate is of X.509 version 1; one of version 3 is wanted: `openssl x509 -req` makes it with -copy_extensions copy of a request with extensions".to_owned()
+        }
         Error::InvalidMessage(_) => {
             "what answers there speaks no TLS; without it the URL begins with http://".to_owned()
         }
@@ -54,5 +62,25 @@ fn alert_words(alert: &str) -> String {
         | "DecryptError"
         | "AccessDenied" => format!("it refuses the certificate of --cert ({alert})"),
         other => format!("TLS: it ended the connection ({other})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{CertificateError, OtherError};
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("UnsupportedCertVersion")]
+    struct OfWebpki;
+
+    #[test]
+    fn a_certificate_of_version_1_is_told_with_what_mends_it() {
+        let other = CertificateError::Other(OtherError(Arc::new(OfWebpki)));
+        let told = words(&rustls::Error::InvalidCertificate(other));
+        assert!(told.contains("-copy_extensions"), "{told}");
     }
 }

@@ -55,7 +55,10 @@ pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
     let validator = validators.entry(key).or_insert_with(|| {
         let mut schema = media["schema"].clone();
         schema["components"] = description()["components"].clone();
-        jsonschema::validator_for(&schema).unwrap()
+        jsonschema::options()
+            .should_validate_formats(true)
+            .build(&schema)
+            .unwrap()
     });
     let errors: Vec<String> = validator
         .iter_errors(&body)

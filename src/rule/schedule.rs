@@ -238,8 +238,11 @@ fn read_moment(object: &Object<'_>, name: &str, problems: &mut Problems) -> Opti
         return Some(None);
     };
     let text = node.string(r#"a moment such as "2026-12-01T00:00:00Z""#, problems)?;
-    let moment = text.parse::<jiff::Timestamp>().ok();
-    match moment.and_then(|moment| u64::try_from(moment.as_millisecond()).ok()) {
+    let lenient = || {
+        let moment = text.parse::<jiff::Timestamp>().ok()?;
+        u64::try_from(moment.as_millisecond()).ok()
+    };
+    match event::moment_millis(&text).or_else(lenient) {
         Some(moment) => Some(Some(moment)),
         None => {
             let detail = format!(
@@ -279,4 +282,31 @@ fn read_event(node: &Node<'_>, problems: &mut Problems) -> Option<Emitted> {
         Some(node) => Some(RawValue::from_string(node.raw().to_owned()).ok()?),
     };
     Some((kind, data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleDocument;
+
+    #[test]
+    fn a_schedule_ends_at_any_moment_with_a_zone() {
+        let ends_at = |end: &str| {
+            let rule = serde_json::json!({
+                "targets": [{"id": "t", "url": "http://h/"}],
+                "schedule": {"rate": "1 hour", "end": end},
+            });
+            RuleDocument::parse(&rule.to_string())
+        };
+        for good in [
+            "2026-12-01T00:00:00Z",
+            "2026-12-01 00:00+02:00",
+            "2026-12-01T00:00:00.12345678901Z",
+            "9999-12-31T23:59:59Z",
+        ] {
+            ends_at(good).unwrap_or_else(|problems| panic!("{good}: {problems:?}"));
+        }
+        for bad in ["", "never", "2026-12-01", "2026-12-01T00:00:00"] {
+            ends_at(bad).unwrap_err();
+        }
+    }
 }

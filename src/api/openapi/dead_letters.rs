@@ -122,7 +122,7 @@ fn of(place: &str, ids: &Ids) -> Vec<Operation> {
             .answers::<ShownJob>(200, "The redrive.", running())
             .refuses(&[503]),
         Operation::delete(&at("/redrives/{id}"), cancel, "Ends a redrive")
-            .says("After the step in hand. What it has not reached stays.")
+            .says("After the step in hand. What it has not reached stays a dead letter; the redrive still shows, as `cancelled`, or `done` if it was.")
             .answers_nothing(204, "It ends.")
             .refuses(&[503]),
     ]

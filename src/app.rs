@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::api::{self, Api};
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -272,6 +272,13 @@ impl Running {
 }
 
 /// Recovery reads files: not on a thread that others wait for.
+/// Reads what is sealed as a start does, and writes nothing: how many secrets there are, and API keys.
+pub fn sealed(config: &Config) -> anyhow::Result<(usize, usize)> {
+    let secrets = Secrets::look(config.secrets.clone(), Clock::system())?;
+    let keys = access::look(&config.access, &secrets)?;
+    Ok((secrets.all().len(), keys))
+}
+
 async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<Log> {
     let log = config.log.clone();
     let dir = log.dir.display().to_string();

@@ -443,6 +443,14 @@ fn doctor_is_content_with_an_empty_folder_and_not_with_a_bad_rule() {
     std::fs::create_dir_all(&rules).expect("the folder is made");
     std::fs::write(rules.join("bad.json"), "{").expect("the file is written");
     check(&doctor(dir.path()), 1, "bad.json:1:", "");
+    let no_certificate = [
+        "doctor",
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-cert-file",
+        "none.pem",
+    ];
+    check(&run(&no_certificate), 1, "none.pem", "");
     // Nobody may make a folder there.
     let unmakeable = [
         "doctor",

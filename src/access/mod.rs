@@ -321,6 +321,16 @@ impl std::fmt::Debug for Access {
     }
 }
 
+/// Reads the keys as [`Access::open`] does, and the root key, and writes nothing: how many keys there
+/// are.
+pub fn look(config: &Config, secrets: &Secrets) -> Result<usize, AccessError> {
+    let (keys, _) = file::read(&config.file, secrets)?;
+    if let (Mode::Keys, Some(source)) = (config.mode, &config.root_key) {
+        RootKey::read(source)?;
+    }
+    Ok(keys.by_id.len())
+}
+
 impl Access {
     /// Reads the file of keys. They can be made and revoked also while none is asked for.
     pub fn open(config: Config, secrets: Secrets, clock: Clock) -> Result<Access, AccessError> {

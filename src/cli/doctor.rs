@@ -95,9 +95,11 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
                 checks::rules(&loaded.config),
                 checks::guard(&loaded.config),
                 checks::access(&loaded.config),
+                checks::sealed(&loaded.config),
                 checks::address(loaded.config.api.listen),
                 checks::open_files(),
             ];
+            checks.extend(loaded.config.tls.as_ref().map(checks::tls));
             checks.extend(data(data_dir, args.cut));
             checks
         }

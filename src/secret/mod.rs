@@ -131,11 +131,20 @@ impl std::fmt::Debug for Secrets {
 impl Secrets {
     /// Reads the file; what is sealed with an older key of several is sealed anew with the first.
     pub fn open(config: Config, clock: Clock) -> Result<Secrets, SecretsError> {
+        Self::read(config, clock, true)
+    }
+
+    /// Reads the file, and writes nothing unless something is set.
+    pub fn look(config: Config, clock: Clock) -> Result<Secrets, SecretsError> {
+        Self::read(config, clock, false)
+    }
+
+    fn read(config: Config, clock: Clock, reseals: bool) -> Result<Secrets, SecretsError> {
         let keys = key::read(&config.key)?;
         let read = file::read(&config.file, &keys)?;
         let mut keys = keys.into_iter();
         let first = keys.next();
-        if let (true, Some(key)) = (read.resealing_is_due, &first) {
+        if let (true, Some(key)) = (reseals && read.resealing_is_due, &first) {
             file::write(&config.file, key, read.secrets.iter())?;
             tracing::info!(key = key.id, "secrets are sealed with the first key now");
         }

@@ -112,8 +112,13 @@ async fn a_restored_bus_has_all_that_was_acknowledged_before_the_backup_began() 
     assert!(output.status.success(), "{output:?}");
     let output = eventyard(&arguments);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let doctor = || eventyard(&["doctor", "--data-dir", data.to_str().unwrap()]);
+    let output = doctor();
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert!(found.contains("which is not given"), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     std::fs::copy(key, data.join("secrets.key")).unwrap();
-    let output = eventyard(&["doctor", "--data-dir", data.to_str().unwrap()]);
+    let output = doctor();
     assert!(output.status.success(), "{output:?}");
 
     let told_before: BTreeSet<_> = told

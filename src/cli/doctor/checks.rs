@@ -7,10 +7,12 @@ use std::path::Path;
 use super::super::open_files;
 use super::Check;
 use crate::access;
+use crate::app;
 use crate::config::{Config, Loaded};
 use crate::guard::Mode;
 use crate::journal::doctor::{self, Report};
 use crate::rule;
+use crate::tls::{self, Tls};
 
 /// Below this much free space the journal has no room for its next few segments.
 const LOW_SPACE_BYTES: u64 = 1 << 30;
@@ -80,6 +82,39 @@ pub(super) fn access(config: &Config) -> Check {
             "Set access to keys, unless a proxy or a network guards the address.",
         ),
         _ => Check::good(NAME, "open to everybody on this machine"),
+    }
+}
+
+/// What only the right keys open: the bus does not start without.
+pub(super) fn sealed(config: &Config) -> Check {
+    const NAME: &str = "secrets and keys";
+    match app::sealed(config) {
+        Ok((secrets, keys)) => Check::good(
+            NAME,
+            format!("{secrets} secrets and {keys} API keys can be read"),
+        ),
+        Err(error) => Check::bad(
+            NAME,
+            format!("{error:#}"),
+            "Put the file back that is named; the key that seals is kept apart from the data, and no backup holds it.",
+        ),
+    }
+}
+
+pub(super) fn tls(config: &tls::Config) -> Check {
+    match Tls::open(config.clone()) {
+        Ok(_) => Check::good(
+            "TLS",
+            format!(
+                "{} and its private key are in order",
+                config.certificate.display()
+            ),
+        ),
+        Err(error) => Check::bad(
+            "TLS",
+            error.to_string(),
+            "Put a certificate in PEM and its private key there; a bus that runs keeps those it has.",
+        ),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::asking::gram_hash;
 use super::key::Key;
-use super::snapshot::gram_hash;
 use crate::pattern::probes::{KINDS, Kind, Length, MARKED, Mark, Noted, Present, Probes};
 use crate::pattern::tree::Branch;
 use crate::pattern::value::Field;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::pattern::consistency::{ClauseKind, Standing, standing};
 use crate::pattern::operator::Condition;
 use crate::pattern::parse::Clause;
+use crate::pattern::probes::{Kinds, Marks, Named};
 use crate::pattern::value::{Field, Fields, Value};
 
 /// One for all sub-rules that say the same of the same field.
@@ -12,14 +13,21 @@ use crate::pattern::value::{Field, Fields, Value};
 pub(crate) struct Ask {
     pub(crate) field: Field,
     absent: bool,
+    /// Of the values that its one condition excludes.
+    named: Named,
     conditions: Box<[Condition]>,
 }
 
 impl Ask {
     pub(crate) fn new(clause: &Clause, field: Field) -> Self {
+        let named = match clause.conditions.as_slice() {
+            [Condition::AnythingBut(anything_but)] => anything_but.marks(),
+            _ => Named::UNKNOWN,
+        };
         Self {
             field,
             absent: clause.absent,
+            named,
             conditions: clause.conditions.clone().into(),
         }
     }
@@ -63,5 +71,28 @@ impl Ask {
 #[derive(Debug, Clone)]
 pub(crate) struct Alone {
     pub(crate) rule: u32,
+    /// The same as the clause's own, which is further away.
+    named: Named,
     pub(crate) ask: Arc<Ask>,
+}
+
+impl Alone {
+    pub(crate) fn new(rule: u32, ask: Arc<Ask>) -> Self {
+        Self {
+            rule,
+            named: ask.named,
+            ask,
+        }
+    }
+
+    /// By what the values show that it excludes.
+    pub(crate) fn shown_by(&self) -> Kinds {
+        self.named.kinds()
+    }
+
+    /// Whether a value with these marks, of a clause that needs one, fulfils it.
+    #[inline]
+    pub(crate) fn accepts(&self, marks: &Marks, value: &Value<'_>) -> bool {
+        !self.named.may_be(marks) || self.ask.accepts(value)
+    }
 }

@@ -132,7 +132,7 @@ impl Kinds {
         Kinds(bits)
     }
 
-    const fn or(self, other: Kinds) -> Kinds {
+    pub(crate) const fn or(self, other: Kinds) -> Kinds {
         Kinds(self.0 | other.0)
     }
 
@@ -172,6 +172,8 @@ impl Kinds {
 pub(crate) struct Present {
     /// Rules of one clause.
     pub(crate) alone: Box<[Alone]>,
+    /// By what the values show that those rules exclude.
+    pub(crate) shown_by: Kinds,
     /// An entry of the index with the others.
     pub(crate) entry: Box<[u32]>,
 }
@@ -489,6 +491,83 @@ impl Ends {
             Kind::FoldedSuffix => Mark::of_folded(last),
             _ => Mark::ANY,
         }
+    }
+}
+
+/// The marks that a value has, of each kind that has marks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marks([u64; MARKED + 1]);
+
+impl Marks {
+    /// Those that are asked for.
+    #[inline]
+    pub(crate) fn of(datum: &Datum<'_>, wanted: Kinds) -> Marks {
+        let mut marks = [0; MARKED + 1];
+        marks[MARKED] = u64::MAX;
+        let Datum::String(text) = datum else {
+            return Marks(marks);
+        };
+        let mut note = |kind: Kind, mark: Mark| {
+            if let Some(at) = kind.marked() {
+                marks[at] = mark.0;
+            }
+        };
+        if wanted.has(Kind::String) {
+            note(Kind::String, Mark::of(text));
+        }
+        if wanted.has_any(Kinds::OF_ENDS) {
+            let ends = Ends::of(text);
+            for kind in Named::ENDS {
+                if wanted.has(kind) {
+                    note(kind, ends.mark(kind));
+                }
+            }
+        }
+        Marks(marks)
+    }
+}
+
+/// Strings that a clause names, as far as shows in marks: each has a key of one kind, with one of
+/// these marks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named {
+    marks: u64,
+    /// Which of [`Marks`].
+    at: u8,
+    kinds: Kinds,
+}
+
+impl Named {
+    /// By which ends strings are named.
+    const ENDS: [Kind; 3] = [Kind::Prefix, Kind::Suffix, Kind::Folded];
+
+    /// Nothing is known of them, and they may be no strings.
+    pub(crate) const UNKNOWN: Named = Named {
+        marks: u64::MAX,
+        at: MARKED as u8,
+        kinds: Kinds(0),
+    };
+
+    /// Those that have one of these keys.
+    pub(crate) fn by<'k>(kind: Kind, keys: impl Iterator<Item = &'k [u8]>) -> Named {
+        let marks = keys.fold(0, |marks, key| marks | Mark::of_key(kind, key).0);
+        kind.marked().map_or(Named::UNKNOWN, |at| Named {
+            marks,
+            at: at as u8,
+            kinds: Kinds::of(&[kind]),
+        })
+    }
+
+    /// The kind by which they show.
+    pub(crate) fn kinds(self) -> Kinds {
+        self.kinds
+    }
+
+    /// Whether a value with these marks may be one of them.
+    #[inline]
+    pub(crate) fn may_be(self, marks: &Marks) -> bool {
+        let value = marks.0.get(usize::from(self.at));
+        value.is_none_or(|value| value & self.marks != 0)
     }
 }
 

@@ -54,7 +54,7 @@ fn is_number(scalar: &str, test: impl Fn(f64) -> bool) -> bool {
     number(scalar).is_some_and(test)
 }
 
-const WANTS: [Want; 46] = [
+const WANTS: [Want; 50] = [
     ("\"x\"", Some(|scalar| scalar == "\"x\"")),
     ("\"y\"", Some(|scalar| scalar == "\"y\"")),
     ("{\"exactly\": \"xy\"}", Some(|scalar| scalar == "\"xy\"")),
@@ -139,6 +139,26 @@ const WANTS: [Want; 46] = [
     (
         "{\"anything-but\": {\"equals-ignore-case\": \"XY\"}}",
         Some(|scalar| !is_text(scalar, |text| text.eq_ignore_ascii_case("xy"))),
+    ),
+    (
+        "{\"anything-but\": {\"prefix\": [\"xy\", \"10.\"]}}",
+        Some(|scalar| {
+            !is_text(scalar, |text| {
+                text.starts_with("xy") || text.starts_with("10.")
+            })
+        }),
+    ),
+    (
+        "{\"anything-but\": {\"suffix\": [\"xy\", \".3\"]}}",
+        Some(|scalar| !is_text(scalar, |text| text.ends_with("xy") || text.ends_with(".3"))),
+    ),
+    (
+        "{\"anything-but\": {\"wildcard\": [\"xy\", \"10*3\"]}}",
+        Some(|scalar| !is_text(scalar, |text| text == "xy" || text == "10.1.2.3")),
+    ),
+    (
+        "{\"anything-but\": {\"wildcard\": [\"*xy\", \"1*.3\"]}}",
+        Some(|scalar| !is_text(scalar, |text| text.ends_with("xy") || text == "10.1.2.3")),
     ),
     (
         "{\"anything-but\": {\"wildcard\": \"*y\"}}",
@@ -569,6 +589,50 @@ proptest! {
         }
         let text = oracle::json_text(&documents[0]);
         prop_assert!(matcher.matches(&Document::json(text.as_bytes())).is_empty());
+    }
+
+    /// Rules of nothing but one `anything-but`, of each kind, on each text.
+    #[test]
+    fn what_is_named_is_excluded_and_nothing_else(
+        rules in prop::collection::vec((0_usize..5, prop::collection::vec("[xyXY1.]{1,4}", 1..4)), 1..40),
+        texts in prop::collection::vec("[xyXY1.é]{0,5}", 1..20),
+    ) {
+        let pattern = |kind: usize, named: &[String]| {
+            let named = serde_json::json!(named);
+            serde_json::json!({"a": [{"anything-but": match kind {
+                0 => named,
+                1 => serde_json::json!({"prefix": named}),
+                2 => serde_json::json!({"suffix": named}),
+                3 => serde_json::json!({"equals-ignore-case": named}),
+                _ => serde_json::json!({"wildcard": named}),
+            }}]})
+        };
+        let is_named = |kind: usize, named: &str, text: &str| match kind {
+            0 => named == text,
+            1 => text.starts_with(named),
+            2 => text.ends_with(named),
+            3 => named.eq_ignore_ascii_case(text),
+            // The first character and the rest with anything between.
+            _ => text.len() >= named.len() && text.starts_with(&named[..1]) && text[1..].ends_with(&named[1..]),
+        };
+        let mut matcher = Matcher::default();
+        for (number, (kind, named)) in rules.iter().enumerate() {
+            let named: Vec<String> = match kind {
+                4 => named.iter().map(|text| format!("{}*{}", &text[..1], &text[1..])).collect(),
+                _ => named.clone(),
+            };
+            matcher.add(number, &EventPattern::parse(&pattern(*kind, &named).to_string()).unwrap());
+        }
+        let snapshot = matcher.snapshot();
+        for text in &texts {
+            let event = serde_json::json!({"a": text}).to_string();
+            let excluded = |(kind, named): &(usize, Vec<String>)| named.iter().any(|named| {
+                text.is_char_boundary(1) && is_named(*kind, named, text) || *kind < 4 && is_named(*kind, named, text)
+            });
+            let numbered = rules.iter().enumerate();
+            let expected: Vec<usize> = numbered.filter(|(_, rule)| !excluded(rule)).map(|(number, _)| number).collect();
+            prop_assert_eq!(snapshot.matches(&Document::json(event.as_bytes())), expected, "{}", event);
+        }
     }
 
     #[test]

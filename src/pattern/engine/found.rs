@@ -3,7 +3,7 @@
 use super::entry::{Entry, RuleNumber};
 use crate::pattern::ask::Alone;
 use crate::pattern::consistency::Standing;
-use crate::pattern::probes::Present;
+use crate::pattern::probes::{Kinds, Marks, Present};
 use crate::pattern::value::{Field, Fields};
 
 /// Entries that one event found that are kept room for.
@@ -21,6 +21,7 @@ pub(super) struct Found<'s> {
 pub(super) struct OneClause<'s> {
     field: Field,
     pub(super) rules: &'s [Alone],
+    shown_by: Kinds,
 }
 
 impl OneClause<'_> {
@@ -28,8 +29,11 @@ impl OneClause<'_> {
     pub(super) fn each_that_holds(&self, fields: &Fields<'_>, mut rule: impl FnMut(RuleNumber)) {
         match fields.only(self.field) {
             Some(value) => {
-                for alone in self.rules.iter().filter(|alone| alone.ask.accepts(value)) {
-                    rule(alone.rule);
+                let marks = Marks::of(&value.datum, self.shown_by);
+                for alone in self.rules {
+                    if alone.accepts(&marks, value) {
+                        rule(alone.rule);
+                    }
                 }
             }
             None => {
@@ -48,7 +52,11 @@ impl<'s> Found<'s> {
     pub(super) fn add(&mut self, field: Field, present: &'s Present) {
         let rules = &*present.alone;
         if !rules.is_empty() {
-            self.alone.push(OneClause { field, rules });
+            self.alone.push(OneClause {
+                field,
+                rules,
+                shown_by: present.shown_by,
+            });
         }
         let entry = Entry(&present.entry);
         if !entry.leads_nowhere() {

@@ -13,7 +13,7 @@ use super::paths::Paths;
 use super::snapshot::Snapshot;
 use crate::pattern::ask::Alone;
 use crate::pattern::parse::{Clause, SubRule};
-use crate::pattern::probes::{Kind, Present};
+use crate::pattern::probes::{Kind, Kinds, Present};
 use crate::pattern::value::Field;
 use crate::pattern::{Document, EventPattern};
 
@@ -245,13 +245,14 @@ impl<K: Clone + Ord + Hash> Matcher<K> {
             _ => None,
         };
         let of_one_clause = entry.candidates().filter_map(|candidate| {
-            Some(Alone {
-                rule: candidate.rule,
-                ask: Arc::clone(alone(&candidate)?),
-            })
+            let ask = alone(&candidate)?;
+            Some(Alone::new(candidate.rule, Arc::clone(ask)))
         });
+        let of_one_clause: Box<[Alone]> = of_one_clause.collect();
+        let kinds = of_one_clause.iter().map(Alone::shown_by);
         Present {
-            alone: of_one_clause.collect(),
+            shown_by: kinds.fold(Kinds::default(), Kinds::or),
+            alone: of_one_clause,
             entry: with_candidates_that(entry, |candidate| alone(candidate).is_none()).into(),
         }
     }

@@ -3,6 +3,7 @@
 use super::super::PatternError;
 use super::super::error::Pointer;
 use super::super::number::Number;
+use super::super::probes::{Kind, Named as NamedMarks};
 use super::super::value::Datum;
 use super::affix::{Prefix, Suffix};
 use super::ignore_case::IgnoreCase;
@@ -70,6 +71,37 @@ impl AnythingBut {
             _ => false,
         };
         !named
+    }
+
+    /// What shows of the values named.
+    pub(crate) fn marks(&self) -> NamedMarks {
+        match &self.named {
+            Named::Strings(strings) => {
+                NamedMarks::by(Kind::String, strings.iter().map(|text| text.as_bytes()))
+            }
+            Named::Prefixes(prefixes) => {
+                let texts = prefixes.iter().map(|prefix| prefix.text().as_bytes());
+                NamedMarks::by(Kind::Prefix, texts)
+            }
+            Named::Suffixes(suffixes) => {
+                let texts = suffixes.iter().map(|suffix| suffix.text().as_bytes());
+                NamedMarks::by(Kind::Suffix, texts)
+            }
+            Named::IgnoreCases(texts) => {
+                let folded: Option<Vec<_>> = texts.iter().map(IgnoreCase::folded).collect();
+                folded.map_or(NamedMarks::UNKNOWN, |folded| {
+                    NamedMarks::by(Kind::Folded, folded.iter().map(Vec::as_slice))
+                })
+            }
+            Named::Wildcards(wildcards) => {
+                let starts = || wildcards.iter().map(Wildcard::start);
+                if starts().all(|start| start.len() > 1) {
+                    return NamedMarks::by(Kind::Prefix, starts());
+                }
+                NamedMarks::by(Kind::Suffix, wildcards.iter().map(Wildcard::end))
+            }
+            Named::Numbers(_) => NamedMarks::UNKNOWN,
+        }
     }
 
     pub(crate) fn wildcards(&self) -> &[Wildcard] {

@@ -55,6 +55,16 @@ impl Wildcard {
         matches!(datum, Datum::String(text) if self.accepts_text(text))
     }
 
+    /// What an accepted text begins with.
+    pub(super) fn start(&self) -> &[u8] {
+        self.pieces.first().map_or(&[], |piece| piece.as_bytes())
+    }
+
+    /// What an accepted text ends with.
+    pub(super) fn end(&self) -> &[u8] {
+        self.pieces.last().map_or(&[], |piece| piece.as_bytes())
+    }
+
     /// Each piece is taken where it is found first, which leaves most to the others.
     fn accepts_text(&self, text: &[u8]) -> bool {
         let [first, middle @ .., last] = &*self.pieces else {

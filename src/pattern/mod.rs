@@ -17,6 +17,7 @@
 //! their array elements; then clauses are checked, first each alone, then whether they hold
 //! together. `engine` does that for many patterns; one by itself does it plainly.
 
+mod ahead;
 mod ask;
 mod complexity;
 mod consistency;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::ahead::ask_for;
 use super::number::NumberText;
 use super::tree::Branch;
 use super::value::{Datum, Fields, OUTSIDE, Place};
@@ -33,7 +34,7 @@ pub(crate) fn walk<'b, 'a>(
 ) {
     match *document {
         Document::Json(text) => {
-            ask_for(text.bytes());
+            ask_for_start(text.bytes());
             let start = skip::space(text.bytes(), 0);
             if text.bytes().get(start) == Some(&b'{') {
                 Walk::new(text, visitor).value(start, root, OUTSIDE, true);
@@ -48,7 +49,7 @@ pub(crate) fn walk<'b, 'a>(
                 }
             }
             if let (Some(branch), Some(text)) = (root.child(b"data"), data) {
-                ask_for(text.bytes());
+                ask_for_start(text.bytes());
                 let start = skip::space(text.bytes(), 0);
                 Walk::new(text, visitor).value(start, branch, OUTSIDE, true);
             }
@@ -56,16 +57,13 @@ pub(crate) fn walk<'b, 'a>(
     }
 }
 
-/// Has the first kilobyte read for nothing, a byte a line of the cache. Where it is not in the cache, its
-/// lines come together instead of each when the walk gets there; where it is, that costs eight
-/// nanoseconds. Fewer lines gained less, and two to four nothing.
+/// Asks for the first one and a half kilobytes. Where they are not in the cache, their lines come
+/// together instead of each when the walk gets there. Eight lines gained half of what these do.
 #[inline]
-fn ask_for(bytes: &[u8]) {
+fn ask_for_start(bytes: &[u8]) {
     const LINE: usize = 64;
-    const LINES: usize = 16;
-    for line in 0..LINES {
-        std::hint::black_box(bytes.get(line * LINE).copied());
-    }
+    const LINES: usize = 24;
+    bytes.iter().step_by(LINE).take(LINES).for_each(ask_for);
 }
 
 fn datum_of<'a>(scalar: &Scalar<'a>) -> Datum<'a> {

@@ -1,4 +1,4 @@
-//! The widest comparisons that the machine has, found out when the program runs. The one file with an
+//! The widest comparisons that the machine has, found out when the program runs. One of two files with an
 //! `unsafe` line: a function compiled for instructions that not every machine has must not be called
 //! where they are missing.
 //!

@@ -90,10 +90,7 @@ impl<'s> Probing<'s, '_> {
         let table = self.table;
         let wanted = std::mem::take(self.wanted);
         for keys in wanted.keys.chunks(N) {
-            let mut spots = [None; N];
-            for (spot, key) in spots.iter_mut().zip(keys) {
-                *spot = table.spot(key.hash);
-            }
+            let mut spots = table.spots::<N>(keys.iter().map(|key| key.hash));
             for (spot, key) in spots.iter_mut().zip(keys) {
                 *spot = spot.and_then(|spot| table.narrowed(spot, key.hash));
             }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::entry::{Entry, EntryId};
 use super::key::{Key, KeyHash};
+use crate::pattern::ahead::ask_for;
 use crate::pattern::probes::Kind;
 use crate::pattern::value::Field;
 
@@ -116,13 +117,6 @@ pub(super) struct Spot<'t> {
 /// Words of a line of the cache.
 const LINE: usize = 16;
 
-/// Has a word read for nothing, so that its line is on the way when it is needed. Nothing depends
-/// on the word, so that nothing waits for it.
-#[inline]
-fn ask_for(word: Option<&u32>) {
-    std::hint::black_box(word.copied());
-}
-
 /// Entries that the processor probably has at hand, so that looking for several together gains nothing.
 const SMALL: usize = 1_024;
 
@@ -158,28 +152,56 @@ impl Table {
         self.find_at(self.spot(hash)?, hash, is)
     }
 
-    /// Where an entry with this hash stands, if there is one. Its first words are asked for, but not
-    /// waited for: several places looked for one after the other come from memory together.
+    /// Where an entry with this hash stands, if there is one.
     #[inline]
-    pub(super) fn spot(&self, hash: u64) -> Option<Spot<'_>> {
-        let mut node = &self.root;
-        let mut path = hash;
-        let leaf = loop {
-            match node {
-                Node::Fork(nodes) => {
+    fn spot(&self, hash: u64) -> Option<Spot<'_>> {
+        let [spot] = self.spots([hash].into_iter());
+        spot
+    }
+
+    /// The same of several hashes, which all go down the tree by one fork, then all by the next: each
+    /// node is asked for, and looked at when the others have been asked for as well.
+    #[inline]
+    pub(super) fn spots<const N: usize>(
+        &self,
+        hashes: impl ExactSizeIterator<Item = u64> + Clone,
+    ) -> [Option<Spot<'_>>; N] {
+        let mut ways = [(&self.root, 0); N];
+        let ways = &mut ways[..hashes.len()];
+        for (way, hash) in ways.iter_mut().zip(hashes.clone()) {
+            way.1 = hash;
+        }
+        let mut are_down = false;
+        while !are_down {
+            are_down = true;
+            for (node, path) in &mut *ways {
+                if let Node::Fork(nodes) = *node {
                     let bits = bits(nodes);
-                    node = &nodes[(path >> (u64::BITS - bits)) as usize];
-                    path <<= bits;
+                    *node = &nodes[(*path >> (u64::BITS - bits)) as usize];
+                    *path <<= bits;
+                    ask_for(*node);
+                    are_down = false;
                 }
-                Node::Leaf(leaf) => break leaf,
             }
-        };
+        }
+        let mut spots = [None; N];
+        for ((spot, (node, _)), hash) in spots.iter_mut().zip(ways).zip(hashes) {
+            if let Node::Leaf(leaf) = node {
+                *spot = self.spot_in(leaf, hash);
+            }
+        }
+        spots
+    }
+
+    /// Where in the leaf it stands. Its first words are asked for, but not waited for: several places
+    /// looked for one after the other come from memory together.
+    #[inline]
+    fn spot_in<'t>(&'t self, leaf: &'t Leaf, hash: u64) -> Option<Spot<'t>> {
         if !leaf.may_hold(tag(hash)) && self.equal.is_empty() {
             return None;
         }
         let words = &*leaf.words;
-        ask_for(words.first());
-        ask_for(words.get(LEAF));
+        words.iter().step_by(LINE).take(2).for_each(ask_for);
         Some(Spot { words, from: 0 })
     }
 
@@ -194,8 +216,8 @@ impl Table {
             return may_be_elsewhere.then_some(spot);
         };
         let start = offset(slots[from]);
-        ask_for(words.get(start));
-        ask_for(words.get(start + LINE));
+        let entry = words.get(start..).unwrap_or_default();
+        entry.iter().step_by(LINE).take(2).for_each(ask_for);
         Some(Spot { words, from })
     }
 

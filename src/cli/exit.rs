@@ -67,6 +67,12 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let message = error.to_string();
         match error {
+            // Somebody is there; what TLS asks for is said already.
+            ClientError::Unreachable { reason, .. }
+                if reason.contains("certificate") || reason.contains("TLS") =>
+            {
+                Failure::unreachable(message)
+            }
             ClientError::Unreachable { .. } => Failure::unreachable(message).hint(
                 "Is the bus running? Start it with `eventyard serve`, or name another one with \
                  --url or EVENTYARD_URL.",
@@ -92,6 +98,24 @@ impl From<ClientError> for Failure {
 mod tests {
     use super::*;
     use crate::client::Problem;
+
+    #[test]
+    fn whoever_is_told_about_a_certificate_is_not_asked_whether_the_bus_runs() {
+        let hint = |reason: &str| {
+            let error = ClientError::Unreachable {
+                url: "https://localhost:8080".to_owned(),
+                reason: reason.to_owned(),
+            };
+            Failure::from(error).hint
+        };
+        assert!(hint("Connection refused (os error 111)").is_some());
+        for told in [
+            "it wants a client certificate; name one with --cert or EVENTYARD_CERT",
+            "invalid HTTP version parsed; if the bus speaks TLS, its URL begins with https://",
+        ] {
+            assert_eq!(hint(told), None, "{told}");
+        }
+    }
 
     #[test]
     fn a_refusal_ends_with_the_code_that_fits() {

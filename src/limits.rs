@@ -100,6 +100,11 @@ pub const BACKLOG_CHUNK: usize = 512;
 /// the router's checkpoint back.
 pub const LATE_AFTER: Duration = Duration::from_secs(1);
 
+/// How much later one is parked whose attempt cannot last beyond [`LATE_AFTER`]: its end is near, and
+/// what came of it is the one record that is needed. Of many targets that time out together each would
+/// else be written down twice in the same moment.
+pub const LATE_GRACE: Duration = Duration::from_millis(250);
+
 /// Bytes of a target's response that are read; the rest is left unread and the connection closed.
 pub const RESPONSE_BYTES: usize = 64 * 1024;
 

@@ -506,6 +506,15 @@ pub(crate) fn longest(target: &Target) -> Duration {
     }
 }
 
+/// How long a delivery may be in flight before it is parked.
+pub(crate) fn late_after(target: &Target) -> Duration {
+    let ends_by_then = target.pull.is_none() && longest(target) <= limits::LATE_AFTER;
+    match ends_by_then {
+        true => limits::LATE_AFTER + limits::LATE_GRACE,
+        false => limits::LATE_AFTER,
+    }
+}
+
 async fn within<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
     tokio::time::timeout_at(deadline, future).await.ok()
 }

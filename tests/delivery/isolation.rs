@@ -113,6 +113,35 @@ async fn a_hanging_target_does_not_hold_the_checkpoint_back() {
     bus.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_that_time_out_when_they_are_late_are_written_down_once() {
+    const MANY: usize = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let bus = Bus::start(dir.path()).await;
+    let hanging = TestTarget::start(|_, _| Reply {
+        after: Duration::from_secs(600),
+        ..reply(200)
+    })
+    .await;
+    let timeout = limits::LATE_AFTER.as_millis();
+    let settings = json!({
+        "timeout": format!("{timeout}ms"), "concurrency": MANY,
+        "retry": {"initial_delay": "1h", "max_delay": "1h"},
+    });
+    let key = bus.rule("r", &hanging.url, settings).await;
+    bus.publish("r", 0..MANY).await;
+    let before = bus.log.durable_through();
+    until("all have failed", || bus.status(key).retried == MANY as u64).await;
+    // Of what was written, this event is the last; beside the deliveries there are a few checkpoints.
+    bus.publish("end", 0..1).await;
+    let records = bus.log.durable_through() - before - 1;
+    assert!(
+        (MANY as u64..MANY as u64 + 50).contains(&records),
+        "{records}"
+    );
+    bus.stop().await;
+}
+
 /// Counts the requests that are under way, and the most there were.
 #[derive(Default)]
 struct UnderWay {

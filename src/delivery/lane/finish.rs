@@ -18,7 +18,6 @@ use crate::delivery::notices::What;
 use crate::delivery::room::Load;
 use crate::delivery::timing::Timing;
 use crate::delivery::traces::{Attempt, Text};
-use crate::limits;
 use crate::log::{DeadLetter, DeadLetterReason, Line, OrderKey, Parked, Record, Sequence};
 use crate::rule::RetryPolicy;
 
@@ -438,8 +437,8 @@ impl Lane {
 
     /// Parks fresh deliveries that have been in flight for too long; they stay in flight.
     pub(super) fn park_late(&mut self, now: Instant) {
-        while let Some((started, id)) = self.late_order.front().copied()
-            && now >= started + limits::LATE_AFTER
+        while let Some((late_at, id)) = self.late_order.front().copied()
+            && now >= late_at
         {
             self.late_order.pop_front();
             let ends = self

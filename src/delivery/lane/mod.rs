@@ -29,7 +29,7 @@ use self::change::Outbox;
 use self::open_chunk::OpenChunk;
 use self::order::Order;
 use self::pulled::Acknowledged;
-use super::attempt::{Tried, Wanted};
+use super::attempt::{self, Tried, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
 use super::in_hand::InHand;
@@ -162,7 +162,7 @@ pub(crate) struct Lane {
 
     attempts: JoinSet<Tried>,
     flights: HashMap<Id, Flight>,
-    /// Flights with a fresh delivery, in order of their start.
+    /// Flights with a fresh delivery, and when that is parked, in order of their start.
     late_order: VecDeque<(Instant, Id)>,
 
     outbox: Outbox,
@@ -515,7 +515,8 @@ impl Lane {
         self.retry_flights += usize::from(flight.kind.retry);
         self.parked_in_flight += flight.parked();
         if flight.deliveries.iter().any(|p| p.kept == Kept::Fresh) {
-            self.late_order.push_back((flight.started, id));
+            let late_at = flight.started + attempt::late_after(&flight.target);
+            self.late_order.push_back((late_at, id));
         }
         self.flights.insert(id, flight);
     }
@@ -525,10 +526,7 @@ impl Lane {
         let now = Instant::now();
         let waiting = self.handle.inbox.waiting();
         let mut wake = Earliest(None);
-        wake.at(self
-            .late_order
-            .front()
-            .map(|(at, _)| *at + limits::LATE_AFTER));
+        wake.at(self.late_order.front().map(|(at, _)| *at));
         wake.at(self.outbox.retry_at());
         wake.at(self.order.as_ref().and_then(|order| order.sweep_at));
         let keep_at = [

@@ -204,22 +204,32 @@ proptest! {
 
 #[test]
 fn a_hole_within_an_escape_breaks_no_json() {
-    let path = Query::parse("$.data.a").unwrap();
-    let variables = [("a".to_owned(), Variable::Path(path))];
-    for text in [
-        r#""\\\<a>\.""#,
-        r#""\u00<a>41""#,
-        r#"{"k": "\u00<a>41"}"#,
-        r#"{"k": "\\<a>"}"#,
-    ] {
-        let Ok(template) = Template::parse(text, Marks::Angles, &variables) else {
-            continue;
-        };
-        let is_json = template.is_json();
-        let probe = text.replace("<a>", "zz");
+    // Half of an escape before a hole: no JSON, whatever the hole may hold.
+    check_kind(r#""\u00<id>41""#, Some((false, r#""\u00o-141""#)));
+    check_kind(r#""\ud83d\u<n>""#, Some((false, r#""\ud83d\u1.50""#)));
+    check_kind(r#"{"k": "\u00<id>41"}"#, None);
+    // An odd number of backslashes escapes the mark, an even one is as many halves.
+    check_kind(r#""\<id>""#, Some((true, r#""<id>""#)));
+    check_kind(r#"{"k": "\\<id>"}"#, Some((true, r#"{"k": "\\o-1"}"#)));
+    check_kind(r#""\\\<id>""#, Some((true, r#""\\<id>""#)));
+    check_kind(r#"["\\\\<id>"]"#, Some((true, r#"["\\\\o-1"]"#)));
+    check_kind(r#"["\\\\\<id>"]"#, Some((true, r#"["\\\\<id>"]"#)));
+}
+
+/// Whether the template gives JSON, and what it gives; `None`: it is refused.
+#[track_caller]
+fn check_kind(text: &str, expected: Option<(bool, &str)>) {
+    let template = Template::parse(text, Marks::Angles, &variables());
+    let Some((is_json, filled)) = expected else {
         assert!(
-            !is_json || serde_json::from_str::<serde_json::Value>(&probe).is_ok(),
+            matches!(template, Err(TemplateError::NotJson { .. })),
             "{text}"
         );
-    }
+        return;
+    };
+    let template = template.unwrap();
+    assert_eq!(template.is_json(), is_json, "{text}");
+    assert_eq!(fill(&template).unwrap(), filled, "{text}");
+    let reads = serde_json::from_str::<Json>(filled).is_ok();
+    assert_eq!(reads, is_json, "{text}");
 }

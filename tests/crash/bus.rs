@@ -24,6 +24,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn within(folder: &Path) -> Place {
+        Place {
+            root: folder.to_owned(),
+        }
+    }
+
+    /// Writes a file of the rules folder, below the bus `default`.
+    pub(crate) fn put(&self, name: &str, document: &str) -> std::io::Result<()> {
+        let folder = self.rules().join("default");
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("{name}.json")), document)
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.root.join("data")
     }
@@ -200,16 +213,13 @@ fn address_in(line: &str) -> Option<SocketAddr> {
 
 /// Writes the rules folder that every life starts with.
 pub(crate) fn write_rules(place: &Place, receiver: SocketAddr) -> std::io::Result<()> {
-    let folder = place.rules().join("default");
-    std::fs::create_dir_all(&folder)?;
     // Small retention: segments are trimmed and written again under the test's hands.
-    write(
-        &folder,
+    place.put(
         "bus",
         r#"{"retention": {"max_age": "1h", "max_bytes": "4MiB"}, "dedup_window": "30m"}"#,
     )?;
     let all = r#"{"source": ["/crash"]}"#;
-    write(&folder, "audit", &rule(receiver, "audit", all, "binary"))?;
+    place.put("audit", &rule(receiver, "audit", all, "binary"))?;
     for (name, mode) in [
         ("structured", "structured"),
         ("batched", "batch"),
@@ -221,13 +231,9 @@ pub(crate) fn write_rules(place: &Place, receiver: SocketAddr) -> std::io::Resul
             other => other,
         };
         let pattern = format!(r#"{{"type": ["crash.{kind}"]}}"#);
-        write(&folder, name, &rule(receiver, name, &pattern, mode))?;
+        place.put(name, &rule(receiver, name, &pattern, mode))?;
     }
     Ok(())
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> std::io::Result<()> {
-    std::fs::write(folder.join(format!("{name}.json")), text)
 }
 
 /// A rule with one target of the same name at the receiver. It never gives up.

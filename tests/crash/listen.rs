@@ -74,9 +74,7 @@ async fn until_come(arrived: &Ids, count: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn listen_misses_nothing_however_it_and_the_bus_are_treated() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
+    let place = Place::within(folder.path());
     std::fs::create_dir_all(place.rules()).unwrap();
     let arrived = Ids::default();
     let (to, served) = receiver("127.0.0.1:0", &arrived).await;

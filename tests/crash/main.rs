@@ -90,9 +90,7 @@ async fn a_bus_killed_at_any_moment_keeps_what_it_acknowledged() {
     });
     println!("seed {seed}, {rounds} kills");
     let folder = tempfile::tempdir().expect("a folder for the bus");
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
+    let place = Place::within(folder.path());
     let ledger = Arc::new(Ledger::new(seed));
     let receiver = receiver::start(Arc::clone(&ledger)).await;
     bus::write_rules(&place, receiver).expect("the rules are written");

@@ -27,9 +27,7 @@ fn peak_kib(process: u32) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn targets_that_answer_without_end_cost_no_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
+    let place = Place::within(folder.path());
     let (mut targets, mut hostile) = (Vec::new(), Vec::new());
     for manner in [
         Manner::EndlessErrorBody,
@@ -44,10 +42,8 @@ async fn targets_that_answer_without_end_cost_no_memory() {
         }));
         hostile.push(target);
     }
-    let rules = place.rules().join("default");
-    std::fs::create_dir_all(&rules).unwrap();
     let rule = json!({"pattern": {"source": ["/test"]}, "targets": targets});
-    std::fs::write(rules.join("hostile.json"), rule.to_string()).unwrap();
+    place.put("hostile", &rule.to_string()).unwrap();
 
     let first = hostile[0].url().replace("http://", "").replace('/', "");
     let bus = Bus::spawn(&place, first.parse().unwrap());

@@ -61,9 +61,7 @@ async fn silent_name_servers_hold_up_nobody_elses_look_ups() {
             return;
         }
     };
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
+    let place = Place::within(folder.path());
     std::fs::create_dir_all(place.rules()).unwrap();
     // Each delivery needs a connection of its own, and so a look-up.
     let quick = Hostile::start(Manner::ClosesAlways).await.unwrap();

@@ -98,13 +98,9 @@ async fn until(what: &str, bus: &Bus, mut holds: impl AsyncFnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_are_sent_again_over_kills_are_done_once() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
-    let rules = place.rules().join("default");
-    std::fs::create_dir_all(&rules).unwrap();
+    let place = Place::within(folder.path());
     // Nothing else finds what is sent twice.
-    std::fs::write(rules.join("bus.json"), r#"{"dedup_window": "0s"}"#).unwrap();
+    place.put("bus", r#"{"dedup_window": "0s"}"#).unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
     let requests = Requests::default();

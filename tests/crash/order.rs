@@ -305,9 +305,7 @@ async fn each_key_stays_in_order_however_the_bus_dies() {
     let rounds = setting("EVENTYARD_ORDER_ROUNDS").unwrap_or(ROUNDS);
     println!("seed {seed}, {rounds} lives");
     let folder = tempfile::tempdir().expect("a folder for the bus");
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
+    let place = Place::within(folder.path());
     let random = fastrand::Rng::with_seed(seed);
     let model: Shared = Arc::new(Mutex::new(Model {
         keys: BTreeMap::new(),
@@ -349,8 +347,6 @@ async fn run(
         .route("/", post(receive))
         .with_state(Arc::clone(model));
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    let rules = place.rules().join("default");
-    std::fs::create_dir_all(&rules).map_err(|error| error.to_string())?;
     let rule = json!({
         "pattern": {"source": ["/order"]},
         "targets": [{
@@ -358,7 +354,8 @@ async fn run(
             "retry": {"max_attempts": 1000, "max_age": "24h", "initial_delay": "30ms", "max_delay": "200ms"},
         }],
     });
-    std::fs::write(rules.join("ordered.json"), rule.to_string())
+    place
+        .put("ordered", &rule.to_string())
         .map_err(|error| error.to_string())?;
     for round in 0..rounds {
         model.lock().restarted();

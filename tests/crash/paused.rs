@@ -93,15 +93,11 @@ async fn until(what: &str, bus: &Bus, mut holds: impl AsyncFnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_paused_in_a_burst_stays_paused_over_kills_and_then_gets_everything() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
+    let place = Place::within(folder.path());
     let (arrived, acknowledged) = (Ids::default(), Ids::default());
     let receiver = receiver(Arc::clone(&arrived)).await;
-    let rules = place.rules().join("default");
-    std::fs::create_dir_all(&rules).unwrap();
     let held = rule(receiver, "held", r#"{"source": ["/crash"]}"#, "binary");
-    std::fs::write(rules.join("held.json"), held).unwrap();
+    place.put("held", &held).unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
 
     let mut before_pause = 0;

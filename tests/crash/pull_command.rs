@@ -60,14 +60,10 @@ async fn until_health(bus: SocketAddr, what: &str, holds: impl Fn(&Value) -> boo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pull_misses_nothing_however_it_and_the_bus_are_treated() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
-    let rules = place.rules().join("default");
-    std::fs::create_dir_all(&rules).unwrap();
+    let place = Place::within(folder.path());
     let retry = json!({"max_attempts": 1000, "initial_delay": "10ms", "max_delay": "50ms"});
     let rule = json!({"pattern": {"type": ["wanted"]}, "targets": [{"id": "worker", "pull": {}, "retry": retry}]});
-    std::fs::write(rules.join("work.json"), rule.to_string()).unwrap();
+    place.put("work", &rule.to_string()).unwrap();
     // Its log may name this address, which nobody listens on.
     let nobody: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let bus = Bus::spawn(&place, nobody);

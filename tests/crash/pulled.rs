@@ -162,21 +162,17 @@ async fn pullers_get_everything_and_nothing_twice_that_they_acknowledged() {
     println!("seed {seed}, {kills} kills");
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
-    let rules = place.rules().join("default");
-    std::fs::create_dir_all(&rules).unwrap();
+    let place = Place::within(folder.path());
     let retry = json!({"max_attempts": 1000, "initial_delay": "10ms", "max_delay": "50ms"});
     let rule = json!({"pattern": {"type": ["t"]}, "targets": [
         {"id": "plain", "pull": {}, "retry": retry},
         {"id": "ordered", "pull": {}, "retry": retry, "ordering_key": "subject"},
     ]});
-    std::fs::write(rules.join("all.json"), rule.to_string()).unwrap();
+    place.put("all", &rule.to_string()).unwrap();
     let rule = json!({"pattern": {"type": ["later"]}, "targets": [
         {"id": "later", "pull": {}, "retry": retry},
     ]});
-    std::fs::write(rules.join("later.json"), rule.to_string()).unwrap();
+    place.put("later", &rule.to_string()).unwrap();
     // Its log may name this address, which nobody listens on.
     let nobody: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let mut bus = Bus::spawn(&place, nobody);

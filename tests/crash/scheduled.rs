@@ -45,9 +45,7 @@ async fn what_is_scheduled_outlives_kills_and_keeps_its_time() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
-    let place = Place {
-        root: folder.path().to_owned(),
-    };
+    let place = Place::within(folder.path());
     let arrivals = Arrivals::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let receiver = listener.local_addr().unwrap();
@@ -55,13 +53,11 @@ async fn what_is_scheduled_outlives_kills_and_keeps_its_time() {
         .fallback(receive)
         .with_state(Arc::clone(&arrivals));
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    let rules = place.rules().join("default");
-    std::fs::create_dir_all(&rules).unwrap();
     let target = json!({"id": "t", "url": format!("http://{receiver}/")});
     let later = json!({"pattern": {"source": ["/later"]}, "targets": [target]});
     let ticks = json!({"schedule": {"rate": "1 second"}, "targets": [target]});
-    std::fs::write(rules.join("later.json"), later.to_string()).unwrap();
-    std::fs::write(rules.join("ticks.json"), ticks.to_string()).unwrap();
+    place.put("later", &later.to_string()).unwrap();
+    place.put("ticks", &ticks.to_string()).unwrap();
 
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     // When each acknowledged event is due.

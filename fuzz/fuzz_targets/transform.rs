@@ -1,12 +1,13 @@
 //! Reads arbitrary text as a target's settings and as a template; what is accepted is applied to an
-//! event made of the rest. JSON must stay JSON, and no event may change more of a request than its
-//! places.
+//! event made of the rest. JSON must stay JSON, no event may change more of a request than its
+//! places, and nothing that is made is larger than its limit.
 
 #![no_main]
 
 use eventyard::clock::Timestamp;
 use eventyard::delivery::preview;
 use eventyard::event::Event;
+use eventyard::limits;
 use eventyard::log::{BusName, RuleName};
 use eventyard::query::{Query, Subject};
 use eventyard::rule::{Mode, TargetDocument};
@@ -54,6 +55,12 @@ fn request(settings: &str, event: &Event) {
         assert_eq!(url.host(), target.url.host());
         assert_eq!(url.port(), target.url.port());
         assert_eq!(url.scheme(), target.url.scheme());
+        assert!(sent.url.len() <= limits::URL_BYTES);
+        // The event's attributes stand around what was made of its data, and text in a JSON string
+        // takes six bytes for one at most.
+        if target.transform.is_some() {
+            assert!(sent.body.len() <= 6 * limits::TRANSFORM_RESULT_BYTES + 4 * limits::EVENT_BYTES);
+        }
         let segments = |url: &reqwest::Url| url.path().split('/').count();
         assert_eq!(segments(&url), segments(&target.url));
         let is_json = sent.content_type() == Some("application/json");
@@ -85,10 +92,14 @@ fn template(text: &str, event: &Event) {
             Template::from_json(text, marks, &variables),
         ] {
             let Ok(template) = template else { continue };
+            let is_json = template.is_json();
             let transform = Transform::Template(template);
-            if let Ok(payload) = transform.apply(&Subject::event(event), &names)
-                && payload.is_json
-            {
+            let Ok(payload) = transform.apply(&Subject::event(event), &names) else {
+                continue;
+            };
+            assert_eq!(payload.is_json, is_json);
+            assert!(payload.bytes.len() <= limits::TRANSFORM_RESULT_BYTES);
+            if is_json {
                 serde_json::from_slice::<&serde_json::value::RawValue>(&payload.bytes)
                     .expect("a JSON template gives JSON");
             }

@@ -33,7 +33,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(read(path)?).map_err(|error| {
         Failure::invalid(format!(
-            "{} is not UTF-8 text: byte {} is wrong",
+            "{} is not UTF-8 text: byte {} is wrong; save it as UTF-8",
             name(path),
             error.utf8_error().valid_up_to()
         ))

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Failure;
 use super::input;
+use crate::guard::Guard;
 use crate::rule::{self, FileProblem, Problem, RuleDocument};
 
 /// A rule read from a file.
@@ -18,7 +19,16 @@ impl RuleFile {
     /// Reads and checks one file, or standard input for `-`; all its problems at once.
     pub(crate) fn read(path: &Path) -> Result<RuleFile, Failure> {
         let text = input::read_text(path)?;
-        match RuleDocument::parse(&text) {
+        // Where deliveries may go is the bus's to say.
+        let admitted = RuleDocument::parse(&text).and_then(|document| {
+            let refused = document.refused(&Guard::off());
+            if refused.is_empty() {
+                Ok(document)
+            } else {
+                Err(refused)
+            }
+        });
+        match admitted {
             Ok(document) => Ok(RuleFile {
                 path: path.to_owned(),
                 text,

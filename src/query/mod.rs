@@ -198,6 +198,10 @@ fn full(text: &str) -> Result<Form, QueryError> {
     if nesting(text) > MAX_NESTING {
         return Err(QueryError::TooDeep);
     }
+    if !text.starts_with('$') {
+        let reason = "it begins with `$`, which is the event, as in \"$.data.order.id\"";
+        return Err(QueryError::Syntax(reason.to_owned()));
+    }
     let query = parse_json_path(text).map_err(|error| {
         // pest's message is a drawing of several lines; its last says what was expected.
         let message = error.to_string();

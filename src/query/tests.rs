@@ -60,7 +60,7 @@ fn refused(query: &str, part: &str) {
 #[test]
 fn a_bad_query_is_refused_with_its_reason() {
     refused("", "is no JSONPath query");
-    refused("data.items", "is no JSONPath query");
+    refused("data.items", "it begins with `$`");
     refused("$.data[?@.a >]", "is no JSONPath query");
     refused("$.data[", "is no JSONPath query");
     refused(&format!("$.{}", "a".repeat(2_000)), "at most 1024 bytes");

@@ -75,12 +75,12 @@ impl Default for BusDocument {
 
 fn read(text: &str, problems: &mut Problems) -> Option<BusDocument> {
     if text.len() > limits::RULE_BYTES {
-        let detail = format!(
-            "a bus has at most {} bytes, this one has {}",
-            limits::RULE_BYTES,
-            text.len()
+        let most = limits::RULE_BYTES;
+        problems.add(
+            "",
+            0,
+            format!("a bus has at most {most} bytes, this one has more"),
         );
-        problems.add("", 0, detail);
         return None;
     }
     let object = Node::document(text, problems)?.object(&BUS, problems)?;
@@ -89,8 +89,8 @@ fn read(text: &str, problems: &mut Problems) -> Option<BusDocument> {
         schema.string("the schema's path or URL", problems);
     }
     let description = match object.field("description") {
-        Some(node) => Some(node.string("a string", problems)?),
-        None => None,
+        Some(node) => node.string("a string", problems).map(Some),
+        None => Some(None),
     };
     let retention = match object.field("retention") {
         Some(node) => read_retention(node, &default.retention, problems),
@@ -105,7 +105,7 @@ fn read(text: &str, problems: &mut Problems) -> Option<BusDocument> {
     );
     Some(BusDocument {
         text: Arc::from(text),
-        description,
+        description: description?,
         retention: retention?,
         dedup_window: dedup_window?,
     })

@@ -12,6 +12,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
+use super::reader::short;
+
 /// When something is to happen, to the minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cron {
@@ -58,6 +60,12 @@ impl Cron {
         let (aws, year) = match fields.len() {
             5 => (false, None),
             6 => (true, Some(fields[5])),
+            _ if inner.starts_with('@') => {
+                return Err(format!(
+                    "{:?} is no cron expression here; every day at midnight, for one, is \"0 0 * * *\"",
+                    short(inner)
+                ));
+            }
             count => {
                 return Err(format!(
                     "has {count} fields; five are minute, hour, day of month, month and day of week, a sixth is the year"
@@ -68,7 +76,7 @@ impl Cron {
         let week_given = !matches!(fields[4], "*" | "?");
         if aws && (fields[2] == "?") == (fields[4] == "?") {
             return Err(
-                "of six fields, the day of month or the day of week must be `?`, not both"
+                "of six fields, the day of month or the day of week must be `?`, not both; the last is the year, and there are no seconds"
                     .to_owned(),
             );
         }
@@ -246,7 +254,8 @@ fn set(field: &str, what: &str, least: u32, most: u32, names: &[&str]) -> Result
         let mut value = first;
         while value <= last {
             bits |= 1 << value;
-            value += step;
+            // A step may be as large as a number gets.
+            value = value.saturating_add(step);
         }
     }
     Ok(bits)
@@ -258,7 +267,7 @@ fn set_of_years(field: &str) -> Result<Vec<i16>, String> {
         let mut value = first;
         while value <= last {
             years.extend(i16::try_from(value));
-            value += step;
+            value = value.saturating_add(step);
         }
     }
     Ok(years)
@@ -273,8 +282,13 @@ fn parts(
     names: &[&str],
 ) -> Result<Vec<(u32, u32, u32)>, String> {
     let refuse = |part: &str| {
+        let named = match names {
+            [first, .., last] => format!(" or {first} to {last}"),
+            _ => String::new(),
+        };
         format!(
-            "has {part:?} as {what}; it takes numbers from {least} to {most}, ranges, steps and `*`"
+            "has {:?} as {what}; it takes numbers from {least} to {most}{named}, ranges, steps and `*`",
+            short(part)
         )
     };
     let number = |text: &str| -> Option<u32> {
@@ -313,7 +327,10 @@ fn parts(
             }
         };
         if first > last {
-            return Err(refuse(part));
+            return Err(format!(
+                "has {:?} as {what}, which runs backwards; write two ranges, such as `{first}-{most},{least}-{last}`",
+                short(part)
+            ));
         }
         found.push((first, last, step.unwrap_or(1)));
     }
@@ -379,6 +396,13 @@ mod tests {
             "UTC",
             from,
             &["2026-11-30T00:00:00Z", "2026-12-31T00:00:00Z"],
+        );
+        // A step beyond the end, however large, leaves the first alone.
+        check(
+            "5/4294967295 0 * * *",
+            "UTC",
+            from,
+            &["2026-11-28T00:05:00Z", "2026-11-29T00:05:00Z"],
         );
         check("0 0 * * 7", "UTC", from, &["2026-11-29T00:00:00Z"]);
         check("0 0 * * 0", "UTC", from, &["2026-11-29T00:00:00Z"]);
@@ -494,6 +518,10 @@ mod tests {
             ("0 0 31 2 *", "never comes"),
             ("0 0 * * MON *", "must be `?`"),
             ("0 0 ? * ? *", "must be `?`"),
+            ("0 0 9 * * MON", "no seconds"),
+            ("0 9 * * FRI-MON", "write two ranges, such as `5-7,0-1`"),
+            ("0 9 * * MOO", "from 0 to 7 or SUN to SAT"),
+            ("@daily", "is no cron expression here"),
         ] {
             let error = Cron::parse(bad).unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");

@@ -10,7 +10,7 @@ use super::filter::Filter;
 use super::locate;
 use super::problem::{Problem, Problems, join};
 use super::pull;
-use super::reader::{Node, Shape};
+use super::reader::{self, Node, Shape};
 use super::schedule::{self, RuleSchedule};
 use super::target_document::TargetDocument;
 use crate::guard::Guard;
@@ -51,8 +51,12 @@ pub(super) const RULE: Shape = Shape {
         ("validation", "into an element of `targets`"),
         ("tls", "into an element of `targets`"),
         ("dead_letter", "into an element of `targets`"),
+        ("disable_after", "into an element of `targets`"),
         ("reply", "into an element of `targets`"),
         ("jsonpath", "into `filter`"),
+        ("cron", "into `schedule`"),
+        ("rate", "into `schedule`"),
+        ("timezone", "into `schedule`"),
     ],
 };
 
@@ -137,10 +141,25 @@ impl RuleDocument {
 
     /// What is refused of a rule that is put, but not of one that the log holds: the URLs that lead
     /// where the guard lets nobody go, as far as their text tells (names are judged when they are
-    /// connected to), and placeholders in URLs that nothing fills.
+    /// connected to), placeholders in URLs that nothing fills, events that a schedule cannot emit, and
+    /// values deeper than an event may be.
     #[must_use]
     pub fn refused(&self, guard: &Guard) -> Vec<Problem> {
         let mut problems = Vec::new();
+        if let Some(offset) = reader::too_deep(&self.text) {
+            problems.push(Problem {
+                pointer: String::new(),
+                detail: format!("is nested deeper than {} levels here", limits::JSON_DEPTH),
+                offset: Some(offset),
+            });
+        } else if let Some(detail) = self.schedule.as_ref().and_then(RuleSchedule::cannot_emit) {
+            let pointer = "/schedule/event".to_owned();
+            problems.push(Problem {
+                offset: locate::find(&self.text, &pointer),
+                pointer,
+                detail,
+            });
+        }
         for (index, target) in self.targets.iter().enumerate() {
             let mut refuse = |at: &str, detail: String| {
                 let pointer = format!("/targets/{index}/{at}");
@@ -171,12 +190,13 @@ impl RuleDocument {
 
 fn read(text: &str, problems: &mut Problems) -> Option<RuleDocument> {
     if text.len() > limits::RULE_BYTES {
-        let detail = format!(
-            "a rule has at most {} bytes, this one has {}",
-            limits::RULE_BYTES,
-            text.len()
+        // Of a file no more is read, so that its size is not known here.
+        let most = limits::RULE_BYTES;
+        problems.add(
+            "",
+            0,
+            format!("a rule has at most {most} bytes, this one has more"),
         );
-        problems.add("", 0, detail);
         return None;
     }
     let object = Node::document(text, problems)?.object(&RULE, problems)?;

@@ -171,6 +171,140 @@ fn an_unknown_field_suggests_the_near_one() {
 }
 
 #[test]
+fn every_field_of_a_target_is_known_to_stand_in_one() {
+    use super::document::RULE;
+    use super::target_document::TARGET;
+    let own = |field: &&&str| !RULE.fields.contains(field);
+    for field in TARGET.fields.iter().filter(own) {
+        let known = RULE.elsewhere.iter().any(|(name, _)| name == field);
+        assert!(known, "{field}");
+    }
+    let beside = RULE
+        .fields
+        .iter()
+        .filter(|field| !TARGET.fields.contains(field));
+    for field in beside.filter(|field| !matches!(**field, "$schema" | "targets")) {
+        let known = TARGET.elsewhere.iter().any(|(name, _)| name == field);
+        assert!(known, "{field}");
+    }
+}
+
+#[test]
+fn one_bad_field_hides_no_other() {
+    check_target(
+        r#""signing": {"secret": 5}, "auth": {"bearer": "t"}, "ordering_key": 1, "on_failure": 1, "reply": 1"#,
+        &[
+            ("/targets/0/signing/secret", "must be the name"),
+            ("/targets/0/auth/bearer", "does not hold it"),
+            ("/targets/0/ordering_key", "must be an attribute's name"),
+            ("/targets/0/on_failure", "must be \"block\""),
+            ("/targets/0/reply", "must be true or false"),
+        ],
+    );
+    check_target(
+        r#""mode": "batch", "batch": {"max_events": 0}, "tls": {}, "dead_letter": 1"#,
+        &[
+            ("/targets/0/batch/max_events", "from 1 to"),
+            ("/targets/0/tls", "needs `ca`"),
+            ("/targets/0/tls", "https://"),
+            ("/targets/0/dead_letter", "must be an object"),
+        ],
+    );
+    check(
+        r#"{"schedule": {"cron": "x", "timezone": 1, "catch_up": true, "event": 1}, "targets": [{"id": "t", "url": "http://h/"}]}"#,
+        &[
+            ("/schedule/cron", "has 1 fields"),
+            ("/schedule/timezone", "must be a time zone"),
+            ("/schedule/catch_up", "must be \"latest\""),
+            ("/schedule/event", "must be an object"),
+        ],
+    );
+    check_bus(
+        r#"{"description": 1, "dedup_window": 1}"#,
+        &[
+            ("/description", "must be a string"),
+            ("/dedup_window", "must be a duration"),
+        ],
+    );
+}
+
+#[test]
+fn a_form_that_is_nearly_one_is_told_before_what_it_has() {
+    for (form, part) in [
+        ("template", "did you mean \"TEMPLATE\"?"),
+        ("Original", "did you mean \"ORIGINAL\"?"),
+        ("XSLT", "it is \"ORIGINAL\", \"CONSTANT\""),
+    ] {
+        check_target(
+            &format!(r#""transform": {{"form": "{form}", "value": {{}}, "template": "x"}}"#),
+            &[("/targets/0/transform/form", part)],
+        );
+    }
+}
+
+#[test]
+fn what_people_write_in_the_place_of_json_is_told_with_a_remedy() {
+    for (text, part) in [
+        (format!("\u{feff}{MINIMAL}"), "without one"),
+        (String::new(), "is empty"),
+        (" \r\n\t".to_owned(), "is empty"),
+        (format!("// mine\n{MINIMAL}"), "no comments"),
+        ("{\n  # mine\n}".to_owned(), "no comments"),
+        (r#"{"pattern": /* any */ {}}"#.to_owned(), "no comments"),
+        ("{'pattern': {}}".to_owned(), "double quotes"),
+        (r#"{"targets": [1, ]}"#.to_owned(), "remove the comma"),
+        (r#"{"targets": [1],}"#.to_owned(), "comma"),
+        ("pattern:\n  type: [a]\n".to_owned(), "this is not JSON"),
+    ] {
+        check(&text, &[("", part)]);
+    }
+}
+
+#[track_caller]
+fn check_put(text: &str, pointer: &str, part: &str) {
+    let document = RuleDocument::parse(text).expect("the log may hold it");
+    let refused = document.refused(&crate::guard::Guard::off());
+    let [problem] = refused.as_slice() else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(problem.pointer, pointer);
+    assert!(problem.detail.contains(part), "{problem:?}");
+    assert!(problem.offset.is_some());
+}
+
+#[test]
+fn what_is_too_deep_for_readers_that_recurse_is_refused_when_it_is_put() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let constant = |levels| with_target(&format!(r#""transform": {{"input": {}}}"#, deep(levels)));
+    check_put(&constant(10_000), "", "deeper than 128 levels");
+    let document = RuleDocument::parse(&constant(limits::JSON_DEPTH - 4)).unwrap();
+    assert_eq!(document.refused(&crate::guard::Guard::off()), []);
+    let brackets = MINIMAL.replacen(
+        '{',
+        &format!(r#"{{"description": "\"{}","#, "[".repeat(200)),
+        1,
+    );
+    let document = RuleDocument::parse(&brackets).unwrap();
+    assert_eq!(document.refused(&crate::guard::Guard::off()), []);
+}
+
+#[test]
+fn a_schedule_whose_event_cannot_be_made_is_refused_when_it_is_put() {
+    let scheduled = |event: &str| {
+        format!(
+            r#"{{"schedule": {{"rate": "1 hour", "event": {event}}}, "targets": [{{"id": "t", "url": "http://h/"}}]}}"#
+        )
+    };
+    check_put(
+        &scheduled(r#"{"type": "a\uffff"}"#),
+        "/schedule/event",
+        "type",
+    );
+    let document = RuleDocument::parse(&scheduled(r#"{"type": "a", "data": [1.50]}"#)).unwrap();
+    assert_eq!(document.refused(&crate::guard::Guard::off()), []);
+}
+
+#[test]
 fn fields_of_later_versions_are_refused_by_name() {
     let rule = MINIMAL.replacen(
         '{',

@@ -136,7 +136,7 @@ pub fn read_folder(folder: &Path) -> Result<Folder, FolderError> {
             }
             continue;
         }
-        match BusName::new(&name_of(&entry)) {
+        match BusName::new(&file_name(&entry)) {
             Ok(bus) => reading.bus(&entry, &bus),
             Err(error) => reading.about_file(&entry, format!("is no bus's folder: {error}")),
         }
@@ -190,7 +190,11 @@ impl Reading {
                     "a bus's folder holds files only; move them up".to_owned(),
                 );
             } else if !is_rule_file(&entry) {
-                continue;
+                if is_rule_file(&entry.with_extension("json")) && has_extension(&entry, "json") {
+                    let detail =
+                        "is read only when its name ends with `.json`, in lower case; rename it";
+                    self.about_file(&entry, detail.to_owned());
+                }
             } else if self.folder.rules.len() >= limits::RULE_FILES {
                 let detail = format!("a folder holds at most {} rule files", limits::RULE_FILES);
                 return self.about_file(dir, detail);
@@ -310,8 +314,17 @@ fn name_of(path: &Path) -> String {
         .unwrap_or(name)
 }
 
+fn has_extension(path: &Path, wanted: &str) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    extension.eq_ignore_ascii_case(wanted)
+}
+
 /// At most one byte more than a document may have: enough to refuse it.
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
+    // A pipe would be waited for, for ever.
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut bytes = Vec::new();
     let most = limits::RULE_BYTES as u64 + 1;
     fs::File::open(file)?.take(most).read_to_end(&mut bytes)?;

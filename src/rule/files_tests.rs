@@ -52,6 +52,7 @@ fn rule_and_bus_files_are_read_and_the_rest_is_left_alone() {
         ("default/.a.json.swp", "no rule"),
         ("default/README.md", "# no rule"),
         ("orders/bus.json", r#"{"dedup_window": "1m"}"#),
+        ("x.json/README.md", "# no rule"),
         ("README.md", "# no rule"),
         (".git/config", "no rule"),
     ]);
@@ -67,7 +68,8 @@ fn rule_and_bus_files_are_read_and_the_rest_is_left_alone() {
         .iter()
         .map(|(bus, document)| (bus.as_str(), document.is_some()))
         .collect();
-    assert_eq!(buses, [("default", false), ("orders", true)]);
+    let wanted = [("default", false), ("orders", true), ("x.json", false)];
+    assert_eq!(buses, wanted);
 }
 
 #[test]
@@ -124,6 +126,8 @@ fn misplaced_and_misnamed_files_are_problems() {
         ("a bus/r.json", GOOD),
         ("default/my rule.json", GOOD),
         ("default/deeper/r.json", GOOD),
+        ("default/loud.JSON", GOOD),
+        ("default/loud.tests.JSON", "no rule"),
     ]);
     let error = refused(dir.path());
     for part in [
@@ -131,7 +135,8 @@ fn misplaced_and_misnamed_files_are_problems() {
         "is no bus's folder: a bus name holds letters",
         "is no rule's file: a rule name holds letters",
         "holds files only",
-        "4 problems in 4 files",
+        "in lower case; rename it\n  --> rules/default/loud.JSON",
+        "5 problems in 5 files",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -153,6 +158,29 @@ fn files_that_cannot_be_text_or_are_too_long_are_problems() {
         "{error}"
     );
     assert!(error.contains("a rule has at most 262144 bytes"), "{error}");
+}
+
+/// A pipe would be waited for, and the bus never start.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let dir = folder(&[("default/a.json", GOOD)]);
+    let at = |name: &str| dir.path().join("default").join(name);
+    let made = std::process::Command::new("mkfifo")
+        .arg(at("pipe.json"))
+        .status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink(at("loop.json"), at("loop.json")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("zero.json")).unwrap();
+    let error = refused(dir.path());
+    for part in [
+        "cannot be read: it is no regular file\n  --> rules/default/pipe.json",
+        "cannot be read: it is no regular file\n  --> rules/default/zero.json",
+        "rules/default/loop.json",
+        "3 problems in 3 files",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::problem::{Problems, join};
+use crate::limits;
 
 /// The fields an object may have.
 #[derive(Debug)]
@@ -50,9 +51,7 @@ impl<'a> Node<'a> {
             }),
             Err(error) => {
                 let offset = offset_of(text, error.line(), error.column());
-                let message = error.to_string();
-                let message = message.split(" at line ").next().unwrap_or(&message);
-                problems.add("", offset, format!("this is not JSON: {message}"));
+                problems.add("", offset, not_json(text, offset, &error));
                 None
             }
         }
@@ -220,6 +219,31 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Why a text is no JSON, with a remedy for what people write most often.
+fn not_json(text: &str, offset: usize, error: &serde_json::Error) -> String {
+    if text.starts_with('\u{feff}') {
+        return "this is not JSON: it begins with a byte order mark; save it as UTF-8 without one"
+            .to_owned();
+    }
+    if text.trim().is_empty() {
+        return "this is not JSON: it is empty, and an object is wanted".to_owned();
+    }
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or(&message);
+    // serde_json stands on the last byte that it took, or on the first that it did not.
+    let here = &text[offset..];
+    let remedy = if here.starts_with("//") || here.starts_with("/*") || here.starts_with('#') {
+        "; JSON has no comments: a rule has `description`"
+    } else if here.starts_with('\'') {
+        "; strings stand in double quotes"
+    } else if here.starts_with([']', '}']) && text[..offset].trim_end().ends_with(',') {
+        "; remove the comma before it"
+    } else {
+        ""
+    };
+    format!("this is not JSON: {message}{remedy}")
+}
+
 impl<'a> Object<'a> {
     pub(super) fn field(&self, name: &str) -> Option<&Node<'a>> {
         self.members
@@ -304,6 +328,27 @@ pub(super) fn short(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// Where a JSON text becomes deeper than readers that recurse can bear; `RawValue` takes any depth.
+pub(super) fn too_deep(text: &str) -> Option<usize> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > limits::JSON_DEPTH {
+                    return Some(at);
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Byte offset of serde_json's line and column (both from 1, columns in bytes; column 0 is the line

@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 use super::cron::Cron;
 use super::problem::Problems;
 use super::reader::{Node, Object, Shape, short};
-use crate::event::{self, SCHEDULE_FIRED};
+use crate::event::{self, Event, SCHEDULE_FIRED};
 use crate::limits;
 
 pub(super) const SCHEDULE: Shape = Shape {
@@ -63,6 +63,15 @@ impl RuleSchedule {
         let mut hasher = SipHasher13::new();
         hasher.write(self.text.get().as_bytes());
         hasher.finish()
+    }
+
+    /// Why the event that it describes cannot be made, such as data deeper than an event's may be.
+    pub(super) fn cannot_emit(&self) -> Option<String> {
+        let mut event = Event::builder("0", "/", &self.kind);
+        if let Some(data) = &self.data {
+            event = event.json(data.get());
+        }
+        event.build().err().map(|error| error.to_string())
     }
 
     /// The first moment after `after`. A rate counts from its start, or else from `after`.
@@ -150,20 +159,24 @@ pub(super) fn read(node: &Node<'_>, problems: &mut Problems) -> Option<RuleSched
     }
     let catches_up = match object.field("catch_up") {
         None => Some(true),
-        Some(node) => match node.string(r#""latest" or "none""#, problems)?.as_str() {
-            "latest" => Some(true),
-            "none" => Some(false),
-            other => {
-                let detail = format!(r#"is {:?}; it is "latest" or "none""#, short(other));
-                node.problem(problems, detail);
-                None
-            }
-        },
+        Some(node) => {
+            let text = node.string(r#""latest" or "none""#, problems);
+            text.and_then(|text| match text.as_str() {
+                "latest" => Some(true),
+                "none" => Some(false),
+                other => {
+                    let detail = format!(r#"is {:?}; it is "latest" or "none""#, short(other));
+                    node.problem(problems, detail);
+                    None
+                }
+            })
+        }
     };
-    let (kind, data) = match object.field("event") {
-        Some(node) => read_event(node, problems)?,
-        None => (SCHEDULE_FIRED.to_owned(), None),
+    let event = match object.field("event") {
+        Some(node) => read_event(node, problems),
+        None => Some((SCHEDULE_FIRED.to_owned(), None)),
     };
+    let (kind, data) = event?;
     Some(RuleSchedule {
         text: RawValue::from_string(node.raw().to_owned()).ok()?,
         when: when?,
@@ -180,16 +193,18 @@ fn read_cron(node: &Node<'_>, object: &Object<'_>, problems: &mut Problems) -> O
     let zone = match object.field("timezone") {
         None => Some(TimeZone::UTC),
         Some(node) => {
-            let name = node.string(r#"a time zone such as "Europe/Berlin""#, problems)?;
-            let zone = TimeZone::get(&name).ok();
-            if zone.is_none() {
-                let detail = format!(
-                    "{:?} is no time zone; one looks like Europe/Berlin",
-                    short(&name)
-                );
-                node.problem(problems, detail);
-            }
-            zone
+            let name = node.string(r#"a time zone such as "Europe/Berlin""#, problems);
+            name.and_then(|name| {
+                let zone = TimeZone::get(&name).ok();
+                if zone.is_none() {
+                    let detail = format!(
+                        "{:?} is no time zone; one looks like Europe/Berlin",
+                        short(&name)
+                    );
+                    node.problem(problems, detail);
+                }
+                zone
+            })
         }
     };
     match Cron::parse(&text?) {

@@ -73,8 +73,18 @@ pub(super) const TARGET: Shape = Shape {
         ("input_path", "into `transform`"),
         ("input_paths", "into `transform`"),
         ("template", "into `transform`"),
+        ("form", "into `transform`"),
+        ("basic", "into `auth`"),
+        ("bearer", "into `auth`"),
+        ("api_key", "into `auth`"),
+        ("oauth2", "into `auth`"),
+        ("ca", "into `tls`"),
+        ("identity", "into `tls`"),
+        ("secret", "into `signing`, or where `auth` needs it"),
+        ("secrets", "into `signing`"),
         ("pattern", "beside `targets`"),
         ("filter", "beside `targets`"),
+        ("schedule", "beside `targets`"),
         ("enabled", "beside `targets`"),
         ("description", "beside `targets`"),
     ],
@@ -270,13 +280,13 @@ impl TargetDocument {
                 );
                 None
             }
-            (Some(node), _) => Some(read_batch(node, problems)?),
-            (None, Some(Mode::Batch)) => Some(BatchPolicy::default()),
-            (None, _) => None,
+            (Some(node), _) => read_batch(node, problems).map(Some),
+            (None, Some(Mode::Batch)) => Some(Some(BatchPolicy::default())),
+            (None, _) => Some(None),
         };
         let signing = match object.field("signing") {
-            Some(node) => Some(signing::read(node, problems)?),
-            None => None,
+            Some(node) => signing::read(node, problems).map(Some),
+            None => Some(None),
         };
         let auth = match object.field("auth") {
             Some(node) => auth::read(node, problems).map(|auth| {
@@ -333,19 +343,20 @@ impl TargetDocument {
             (None, _) => Some(None),
         };
         let ordering_key = match object.field("ordering_key") {
-            Some(node) => Some(ordering::read_key(node, problems)?),
-            None => None,
+            Some(node) => ordering::read_key(node, problems).map(Some),
+            None => Some(None),
         };
         let on_failure = match (object.field("on_failure"), &ordering_key) {
-            (Some(node), None) => {
+            (Some(node), Some(None)) => {
                 node.problem(
                     problems,
                     "holds with an ordering key only; add `ordering_key` or remove `on_failure`",
                 );
                 None
             }
-            (Some(node), Some(_)) => Some(ordering::read_on_failure(node, problems)?),
-            (None, key) => key.as_ref().map(|_| OnFailure::default()),
+            (Some(node), _) => ordering::read_on_failure(node, problems).map(Some),
+            (None, Some(Some(_))) => Some(Some(OnFailure::default())),
+            (None, _) => Some(None),
         };
         if mode == Some(Mode::Batch) {
             for name in ["headers", "query", "path"] {
@@ -374,17 +385,17 @@ impl TargetDocument {
             concurrency: usize::try_from(concurrency?).ok()?,
             rate_limit: rate_limit?,
             retry: retry?,
-            batch,
+            batch: batch?,
             transform: transform?,
-            signing,
+            signing: signing?,
             auth: auth?,
             validation: validation?,
             tls: tls?,
             dead_letter: dead_letter?,
             disable_after: disable_after?,
             reply: reply?,
-            ordering_key,
-            on_failure,
+            ordering_key: ordering_key?,
+            on_failure: on_failure?,
         })
     }
 

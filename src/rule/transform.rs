@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::problem::Problems;
-use super::reader::{Node, Object, Shape, short};
+use super::reader::{Node, Object, Shape, nearest, short};
 use crate::limits;
 use crate::query::Query;
 use crate::transform::{Marks, Template, Transform, Variable};
@@ -23,6 +23,7 @@ pub(super) const TRANSFORM: Shape = Shape {
     elsewhere: &[],
 };
 
+const FORM_NAMES: [&str; 4] = ["ORIGINAL", "CONSTANT", "JSONPATH", "TEMPLATE"];
 const FORMS: &str = r#""ORIGINAL", "CONSTANT", "JSONPATH" or "TEMPLATE""#;
 const PATH_EXAMPLE: &str = r#"a JSONPath such as "$.data.order.id""#;
 
@@ -129,6 +130,17 @@ fn rocketmq(
         }
     }
     let text = form.string(FORMS, problems)?;
+    if !FORM_NAMES.contains(&text.as_str()) {
+        let near = nearest(&text, &FORM_NAMES).map_or_else(
+            || format!("it is {FORMS}"),
+            |near| format!("did you mean {near:?}?"),
+        );
+        form.problem(
+            problems,
+            format!("there is no form {:?}; {near}", short(&text)),
+        );
+        return None;
+    }
     let (value, template) = (object.field("value"), object.field("template"));
     if text != "TEMPLATE"
         && let Some(template) = template
@@ -158,7 +170,7 @@ fn rocketmq(
         }
         "CONSTANT" => Some(Some(constant(needed(problems)?, problems)?)),
         "JSONPATH" => Some(Some(Transform::Path(query(needed(problems)?, problems)?))),
-        "TEMPLATE" => {
+        _ => {
             let value = needed(problems)?;
             let Some(template) = template else {
                 node.problem(problems, "the form \"TEMPLATE\" needs `template`");
@@ -166,13 +178,6 @@ fn rocketmq(
             };
             let variables = read_variables(value, true, problems)?;
             read_template(template, Marks::Dollar, &variables, problems).map(Some)
-        }
-        other => {
-            form.problem(
-                problems,
-                format!("there is no form {:?}; it is {FORMS}", short(other)),
-            );
-            None
         }
     }
 }

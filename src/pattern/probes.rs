@@ -165,6 +165,16 @@ impl Kinds {
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    #[inline]
+    fn each(self) -> impl Iterator<Item = Kind> {
+        let mut bits = self.0;
+        std::iter::from_fn(move || {
+            let kind = Kind::ALL.get(bits.trailing_zeros() as usize)?;
+            bits &= bits - 1;
+            Some(*kind)
+        })
+    }
 }
 
 /// What is to be looked at for each event that has the field.
@@ -277,9 +287,10 @@ impl Probes {
             Datum::String(text) => {
                 let mut kinds = self.kinds.and(Kinds::OF_STRINGS);
                 self.keep_marked(&mut kinds, Kind::String, || Mark::of(text));
-                if kinds.has_any(Kinds::OF_ENDS) {
+                let of_ends = kinds.and(Kinds::OF_ENDS);
+                if !of_ends.is_empty() {
                     let ends = Ends::of(text);
-                    for kind in ENDS {
+                    for kind in of_ends.each() {
                         self.keep_marked(&mut kinds, kind, || ends.mark(kind));
                     }
                 }
@@ -484,12 +495,14 @@ impl Ends {
         let Some([first, last]) = self.0 else {
             return Mark::ANY;
         };
+        let pair = match kind {
+            Kind::Prefix | Kind::Folded | Kind::FoldedPrefix => first,
+            Kind::Suffix | Kind::FoldedSuffix => last,
+            _ => return Mark::ANY,
+        };
         match kind {
-            Kind::Prefix => Mark::of_pair(first),
-            Kind::Suffix => Mark::of_pair(last),
-            Kind::Folded | Kind::FoldedPrefix => Mark::of_folded(first),
-            Kind::FoldedSuffix => Mark::of_folded(last),
-            _ => Mark::ANY,
+            Kind::Prefix | Kind::Suffix => Mark::of_pair(pair),
+            _ => Mark::of_folded(pair),
         }
     }
 }

@@ -60,23 +60,31 @@ impl Matched {
         bits.sum::<u32>() as usize + self.others.len()
     }
 
-    /// Takes them out, ascending.
-    #[inline]
-    pub(super) fn drain(&mut self, mut each: impl FnMut(RuleNumber)) {
-        while self.words != 0 {
-            let word = self.words.trailing_zeros();
-            let mut bits = std::mem::take(&mut self.bits[word as usize % BITS]);
-            while bits != 0 {
-                each(word * 64 + bits.trailing_zeros());
-                bits &= bits - 1;
-            }
-            self.words &= self.words - 1;
-        }
+    /// Puts those in order that are to be taken out.
+    pub(super) fn sort(&mut self) {
         if !self.others.is_empty() {
-            self.others.sort_unstable();
+            self.others.sort_unstable_by(|one, other| other.cmp(one));
             self.others.dedup();
-            self.others.drain(..).for_each(each);
+        }
+    }
+
+    /// Takes the first one out.
+    #[inline]
+    pub(super) fn take_first(&mut self) -> Option<RuleNumber> {
+        if self.words != 0 {
+            let word = self.words.trailing_zeros();
+            let bits = &mut self.bits[word as usize % BITS];
+            let bit = bits.trailing_zeros();
+            *bits &= bits.wrapping_sub(1);
+            if *bits == 0 {
+                self.words &= self.words - 1;
+            }
+            return Some(word * 64 + bit);
+        }
+        let rule = self.others.pop();
+        if rule.is_none() {
             self.others.shrink_to(OTHERS_KEPT);
         }
+        rule
     }
 }

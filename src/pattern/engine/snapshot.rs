@@ -99,11 +99,12 @@ impl<K: Clone + Ord> Snapshot<K> {
         if most > 0 {
             keys.reserve_exact(most);
             let mut all = Numbered::new(&self.keys);
-            scratch.rules.drain(|rule| {
+            scratch.rules.sort();
+            while let Some(rule) = scratch.rules.take_first() {
                 if let Some(key) = all.get(rule) {
                     keys.push(key.clone());
                 }
-            });
+            }
             if !keys.is_sorted() {
                 keys.sort_unstable();
             }

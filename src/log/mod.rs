@@ -532,10 +532,19 @@ impl Log {
     /// [`LogError`], as for all views.
     pub fn is_kept(&self, target: TargetId, sequence: Sequence) -> Result<bool, LogError> {
         let view = self.shared.view()?;
-        Ok(view.parked(target, sequence)?.is_some()
-            || view.dead_letter(target, sequence)?.is_some()
-            || view.is_acknowledged(target, sequence)?
-            || view.is_backlogged(target, sequence)?)
+        loop {
+            let seen = self.visible_through();
+            // Parked is asked twice: what is moved meanwhile, by a redrive or out of a chunk, comes there.
+            let kept = view.parked(target, sequence)?.is_some()
+                || view.dead_letter(target, sequence)?.is_some()
+                || view.is_acknowledged(target, sequence)?
+                || view.is_backlogged(target, sequence)?
+                || view.parked(target, sequence)?.is_some();
+            // What is moved twice may have been overlooked.
+            if kept || self.visible_through() == seen {
+                return Ok(kept);
+            }
+        }
     }
 
     /// Whether a delivery waits on disk, parked or backlogged.

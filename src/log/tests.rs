@@ -774,3 +774,39 @@ async fn a_delivery_is_found_in_chunks_that_overlap() {
         assert!(!test.log.is_kept(TargetId(2), sequence).unwrap());
     }
 }
+
+/// Who looks while a dead letter is parked anew must find it, in the one place or the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_is_found_while_it_is_redriven() {
+    let test = TestLog::open();
+    let sequence = test.publish("a").await.sequence;
+    let (target, letter) = (TargetId(7), dead_letter(sequence));
+    let dies = [Record::DeadLettered(letter)];
+    let comes_back = [
+        Record::DeadLetterRemoved { target, sequence },
+        Record::Parked(parked(sequence, 400)),
+    ];
+    test.log.commit(&dies).await.unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let (mut looks, mut missed) = (0, 0);
+            while !over.load(std::sync::atomic::Ordering::Acquire) {
+                looks += 1;
+                missed += u32::from(!test.log.is_kept(target, sequence).unwrap());
+            }
+            (looks, missed)
+        });
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                for _ in 0..200 {
+                    test.log.commit(&comes_back).await.unwrap();
+                    test.log.commit(&dies).await.unwrap();
+                }
+            });
+        });
+        over.store(true, std::sync::atomic::Ordering::Release);
+        let (looks, missed) = looking.join().unwrap();
+        assert_eq!(missed, 0, "of {looks} looks");
+    });
+}

@@ -207,9 +207,12 @@ async fn a_redrive_is_done_although_its_caller_goes_away() {
     let (bus, target, letter) = with_a_letter(dir.path()).await;
     let ids = [letter];
     let redrive = dead_letter::redrive(&bus.delivery, Which::Ids(&ids));
-    // Long enough to begin.
-    let left = tokio::time::timeout(Duration::ZERO, redrive).await;
-    assert!(left.is_err());
+    // Asked once, and so begun; then its caller goes away.
+    tokio::select! {
+        biased;
+        _ = redrive => {}
+        () = std::future::ready(()) => {}
+    }
     until("it was delivered", || target.count() == 2).await;
     bus.until_settled(letter.0).await;
     bus.stop().await;

@@ -90,6 +90,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "audit",
             "backtest",
             "backup",
+            "json",
             "event",
             "pattern",
             "secret",

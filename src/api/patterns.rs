@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::extract::Sent;
 use super::{Api, Problem, extract};
+use crate::json::too_deep;
 use crate::limits;
 use crate::pattern::{Document, EventPattern, FieldExplanation};
 
@@ -55,48 +56,9 @@ fn object(event: &RawValue) -> Result<&[u8], Problem> {
     if !text.starts_with('{') {
         return Err(refuse("An event is a JSON object."));
     }
-    if depth(text) > limits::JSON_DEPTH {
+    if too_deep(text, limits::JSON_DEPTH).is_some() {
         let detail = format!("The event nests deeper than {}.", limits::JSON_DEPTH);
         return Err(refuse(&detail));
     }
     Ok(text.as_bytes())
-}
-
-/// How deep valid JSON nests. Raw values are checked without recursion, so serde_json's own limit
-/// does not hold here.
-fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn depth_counts_containers_and_not_strings() {
-        for (json, expected) in [
-            ("1", 0),
-            ("{}", 1),
-            (r#"{"a":[{"b":1}],"c":{}}"#, 3),
-            (r#"{"a":"[[[[\"{{{"}"#, 1),
-            (r#"["\\",[]]"#, 2),
-        ] {
-            assert_eq!(depth(json), expected, "{json}");
-        }
-    }
 }

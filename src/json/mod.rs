@@ -3,6 +3,7 @@
 //! `scanner` reads text that nobody has checked and says where it breaks; `text` is the proof that
 //! this was done; `skip`, `strings` and `plain` trust it.
 
+mod depth;
 mod plain;
 mod scanner;
 pub(crate) mod skip;
@@ -13,6 +14,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use depth::too_deep;
 pub(crate) use plain::is_plain;
 pub(crate) use scanner::{Broken, unescaped};
 pub(crate) use strings::Strings;

@@ -10,10 +10,11 @@ use super::filter::Filter;
 use super::locate;
 use super::problem::{Problem, Problems, join};
 use super::pull;
-use super::reader::{self, Node, Shape};
+use super::reader::{Node, Shape};
 use super::schedule::{self, RuleSchedule};
 use super::target_document::TargetDocument;
 use crate::guard::Guard;
+use crate::json::too_deep;
 use crate::limits;
 use crate::pattern::EventPattern;
 
@@ -146,7 +147,7 @@ impl RuleDocument {
     #[must_use]
     pub fn refused(&self, guard: &Guard) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if let Some(offset) = reader::too_deep(&self.text) {
+        if let Some(offset) = too_deep(&self.text, limits::JSON_DEPTH) {
             problems.push(Problem {
                 pointer: String::new(),
                 detail: format!("is nested deeper than {} levels here", limits::JSON_DEPTH),

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::problem::{Problems, join};
-use super::reader::{Node, too_deep};
+use super::reader::Node;
+use crate::json::too_deep;
+use crate::limits;
 
 /// The first place where two JSON texts mean different things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub fn normalised(text: &str) -> Option<String> {
 
 /// None of what is too deep, too: what follows recurses.
 fn document(text: &str) -> Option<Node<'_>> {
-    if too_deep(text).is_some() {
+    if too_deep(text, limits::JSON_DEPTH).is_some() {
         return None;
     }
     Node::document(text, &mut Problems::default())

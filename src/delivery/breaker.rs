@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use crate::limits;
 
 /// How a target stands, as its status shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Attempts are made.
+    #[default]
     Closed,
     /// No attempts are made until the next probe.
     Open,

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::status::Said;
 use crate::clock::Timestamp;
 use crate::limits;
 use crate::log::{AppendError, OrderKey, Sequence};
@@ -47,8 +48,8 @@ struct State {
     unloaded: u64,
     /// Parked behind the lane's back, and not known to it yet.
     redriven: u64,
-    /// What the lane said last that it has.
-    of_lane: OfLane,
+    /// What the lane said last of itself.
+    said: Said,
     /// What it took since then, less what it put back: nothing pending is ever out of sight.
     moved: i64,
     /// The breaker is open: nothing may wait in memory.
@@ -58,25 +59,12 @@ struct State {
     ended: bool,
 }
 
-/// What a lane has taken from its inbox, or has parked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct OfLane {
-    /// Attempts, each of which may be for several deliveries.
-    pub(crate) in_flight: u64,
-    /// Deliveries in memory that are not attempted yet.
-    pub(crate) held: u64,
-    /// Deliveries parked on disk.
-    pub(crate) parked: u64,
-}
-
 /// How much waits where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Waiting {
     pub(crate) ready: usize,
     pub(crate) spilled: usize,
     pub(crate) unloaded: u64,
-    /// What the lane has.
-    pub(crate) of_lane: OfLane,
     /// Since when the oldest in memory is pending.
     pub(crate) oldest: Option<Timestamp>,
     /// When the oldest ready one was offered.
@@ -95,9 +83,9 @@ impl Inbox {
         Self {
             state: Mutex::new(State {
                 unloaded,
-                of_lane: OfLane {
+                said: Said {
                     parked,
-                    ..OfLane::default()
+                    ..Said::default()
                 },
                 ..State::default()
             }),
@@ -162,10 +150,10 @@ impl Inbox {
         taken
     }
 
-    /// The lane says what it has, all that it took included.
-    pub(crate) fn show(&self, of_lane: OfLane) {
+    /// The lane says how it stands, with all that it took.
+    pub(crate) fn show(&self, said: Said) {
         let mut state = self.state.lock();
-        state.of_lane = of_lane;
+        state.said = said;
         state.moved = 0;
     }
 
@@ -192,21 +180,18 @@ impl Inbox {
     }
 
     pub(crate) fn waiting(&self) -> Waiting {
+        self.state.lock().waiting()
+    }
+
+    /// What waits here, and what the lane said last, with what it took and was given since.
+    pub(crate) fn shown(&self) -> (Waiting, Said) {
         let state = self.state.lock();
-        let front = state.ready.front().or(state.spill.first());
-        Waiting {
-            ready: state.ready.len(),
-            spilled: state.spill.len(),
-            unloaded: state.unloaded,
-            of_lane: OfLane {
-                held: state.of_lane.held.saturating_add_signed(state.moved),
-                parked: state.of_lane.parked + state.redriven,
-                ..state.of_lane
-            },
-            oldest: front.map(|fresh| fresh.since),
-            ready_since: state.ready.front().map(|fresh| fresh.offered),
-            spilling_since: state.spilling_since,
-        }
+        let said = Said {
+            held: state.said.held.saturating_add_signed(state.moved),
+            parked: state.said.parked + state.redriven,
+            ..state.said.clone()
+        };
+        (state.waiting(), said)
     }
 
     /// Writes the spill down as a chunk.
@@ -266,6 +251,18 @@ impl Inbox {
 }
 
 impl State {
+    fn waiting(&self) -> Waiting {
+        let front = self.ready.front().or(self.spill.first());
+        Waiting {
+            ready: self.ready.len(),
+            spilled: self.spill.len(),
+            unloaded: self.unloaded,
+            oldest: front.map(|fresh| fresh.since),
+            ready_since: self.ready.front().map(|fresh| fresh.offered),
+            spilling_since: self.spilling_since,
+        }
+    }
+
     /// Whether an offer has to queue up behind chunks, or must not wait in memory.
     fn spills(&self) -> bool {
         self.closed || self.unloaded > 0 || !self.spill.is_empty()
@@ -403,14 +400,8 @@ mod tests {
     #[test]
     fn nothing_pending_is_out_of_sight_while_the_lane_takes_it() {
         let pending = |inbox: &Inbox| {
-            let Waiting {
-                ready,
-                spilled,
-                unloaded,
-                of_lane,
-                ..
-            } = inbox.waiting();
-            (ready + spilled) as u64 + unloaded + of_lane.held + of_lane.parked
+            let (here, said) = inbox.shown();
+            (here.ready + here.spilled) as u64 + here.unloaded + said.held + said.parked
         };
         let (inbox, mut disk) = (Inbox::new(2, 5), Disk::default());
         assert_eq!(pending(&inbox), 7);
@@ -424,14 +415,15 @@ mod tests {
         assert_eq!(inbox.take_redriven(), 3);
         assert_eq!(pending(&inbox), 11);
         inbox.redriven(1);
-        inbox.show(OfLane {
+        inbox.show(Said {
             in_flight: 1,
             held: 5,
             parked: 5,
+            ..Said::default()
         });
         assert_eq!(pending(&inbox), 11);
         inbox.unloaded(4);
-        assert_eq!((pending(&inbox), inbox.waiting().of_lane.held), (11, 1));
+        assert_eq!((pending(&inbox), inbox.shown().1.held), (11, 1));
     }
 
     proptest! {

@@ -51,6 +51,16 @@ pub(crate) enum Wait {
 }
 
 impl Wait {
+    /// As a target's status shows it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimit(_) => "rate_limit",
+            Self::Consent(_) => "validation",
+            Self::RetryAfter(_) => "retry_after",
+            Self::Credentials(_) => "credentials",
+        }
+    }
+
     pub(crate) fn until(self) -> Instant {
         match self {
             Wait::RateLimit(at)

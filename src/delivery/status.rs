@@ -1,6 +1,6 @@
 //! What a lane tells about itself.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -117,29 +117,58 @@ impl LaneStatus {
     }
 }
 
+/// What a lane says of itself after each turn. It is shown whole: who sees that nothing is pending
+/// sees no hold or breaker of before.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    /// Attempts, each of which may be for several deliveries.
+    pub(crate) in_flight: u64,
+    /// Deliveries in memory that are not attempted yet.
+    pub(crate) held: u64,
+    /// Deliveries parked on disk.
+    pub(crate) parked: u64,
+    /// Since when the oldest on disk is pending.
+    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) removed: bool,
+    pub(crate) breaker: BreakerState,
+    pub(crate) failures: u64,
+    pub(crate) concurrency: u64,
+    pub(crate) waits: Option<Wait>,
+    pub(crate) agreement: Agreement,
+}
+
+/// How it stands with a target's agreement, as its status shows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Agreement {
+    state: Option<&'static str>,
+    reason: Option<String>,
+    most: Option<RateLimit>,
+}
+
+impl From<&Consent> for Agreement {
+    fn from(consent: &Consent) -> Self {
+        Self {
+            state: consent.as_str(),
+            reason: match consent {
+                Consent::Wanted { reason, .. } => reason.clone(),
+                _ => None,
+            },
+            most: match consent {
+                Consent::Granted { most } => *most,
+                _ => None,
+            },
+        }
+    }
+}
+
 /// Counters that the lane writes and anyone reads.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) concurrency: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) dead_lettered: AtomicU64,
     pub(crate) attempts: AtomicU64,
-    pub(crate) failures: AtomicU64,
-    /// Milliseconds; 0 is none.
-    pub(crate) oldest: AtomicU64,
-    pub(crate) removed: AtomicBool,
-    breaker: AtomicU8,
-    throttle: AtomicU8,
-    consent: Mutex<Agreement>,
     last_failure: Mutex<Option<LastFailure>>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Agreement {
-    state: Option<&'static str>,
-    reason: Option<String>,
-    most: Option<RateLimit>,
 }
 
 #[derive(Debug, Clone)]
@@ -150,76 +179,27 @@ struct LastFailure {
 }
 
 impl Counters {
-    pub(crate) fn set_breaker(&self, state: BreakerState) {
-        let code = match state {
-            BreakerState::Closed => 0,
-            BreakerState::Open => 1,
-            BreakerState::HalfOpen => 2,
-        };
-        self.breaker.store(code, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_throttle(&self, wait: Option<Wait>) {
-        let code = match wait {
-            None => 0,
-            Some(Wait::RateLimit(_)) => 1,
-            Some(Wait::RetryAfter(_)) => 2,
-            Some(Wait::Credentials(_)) => 3,
-            Some(Wait::Consent(_)) => 4,
-        };
-        self.throttle.store(code, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_consent(&self, consent: &Consent) {
-        let state = consent.as_str();
-        let mut shown = self.consent.lock();
-        if state.is_none() && shown.state.is_none() {
-            return;
-        }
-        *shown = Agreement {
-            state,
-            reason: match consent {
-                Consent::Wanted { reason, .. } => reason.clone(),
-                _ => None,
-            },
-            most: match consent {
-                Consent::Granted { most } => *most,
-                _ => None,
-            },
-        };
-    }
-
     pub(crate) fn failed(&self, at: Timestamp, status: Option<u16>, error: Option<String>) {
         *self.last_failure.lock() = Some(LastFailure { at, status, error });
     }
 
-    /// Fills everything but what is pending.
-    pub(crate) fn status(&self, key: TargetId, names: Names) -> LaneStatus {
+    /// What a lane said of itself, and what was counted since.
+    pub(crate) fn status(&self, key: TargetId, names: Names, said: Said) -> LaneStatus {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let last = self.last_failure.lock().clone();
-        let agreement = self.consent.lock().clone();
         LaneStatus {
-            removed: self.removed.load(Ordering::Relaxed),
-            breaker: match self.breaker.load(Ordering::Relaxed) {
-                0 => BreakerState::Closed,
-                1 => BreakerState::Open,
-                _ => BreakerState::HalfOpen,
-            },
-            throttled_by: match self.throttle.load(Ordering::Relaxed) {
-                0 => None,
-                1 => Some("rate_limit"),
-                2 => Some("retry_after"),
-                3 => Some("credentials"),
-                _ => Some("validation"),
-            },
-            validation: agreement.state,
-            validation_error: agreement.reason,
-            allowed_rate: agreement.most,
-            concurrency: get(&self.concurrency),
-            failures: get(&self.failures),
-            oldest_pending: Some(get(&self.oldest))
-                .filter(|millis| *millis > 0)
-                .map(Timestamp::from_millis),
+            removed: said.removed,
+            breaker: said.breaker,
+            throttled_by: said.waits.map(Wait::as_str),
+            validation: said.agreement.state,
+            validation_error: said.agreement.reason,
+            allowed_rate: said.agreement.most,
+            concurrency: said.concurrency,
+            failures: said.failures,
+            in_flight: said.in_flight,
+            ready: said.held,
+            parked: said.parked,
+            oldest_pending: said.oldest,
             delivered: get(&self.delivered),
             retried: get(&self.retried),
             dead_lettered: get(&self.dead_lettered),

@@ -12,7 +12,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::contract;
+use super::{contract, eventually};
 
 /// A bus that runs in this process.
 pub(crate) struct TestBus {
@@ -106,6 +106,21 @@ impl TestBus {
             .await;
         assert!(answer.status.is_success(), "{answer:?}");
         answer
+    }
+
+    /// Asks for a document until it says what it must, and returns it. (What was just published may not
+    /// be routed yet, and what was just answered not yet be counted: a single look proves nothing.)
+    #[track_caller]
+    pub(crate) fn until<'t>(
+        &'t self,
+        path: &'t str,
+        what: &'t str,
+        mut holds: impl FnMut(&Value) -> bool + 't,
+    ) -> impl Future<Output = Value> + 't {
+        eventually(what, async move || {
+            let document = self.get(path).await.json();
+            holds(&document).then_some(document)
+        })
     }
 
     /// Finishes what is under way and stops; a builder with the returned folder starts it again.

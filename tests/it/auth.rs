@@ -113,15 +113,13 @@ async fn a_missing_secret_uses_up_no_attempts_and_holds_the_target_until_it_is_s
     for id in 0..20 {
         publish(&bus, &id.to_string()).await;
     }
-    let health = eventually("the hold", async || {
-        let health = bus.get(TARGET).await.json();
-        (health["throttled_by"] == "credentials").then_some(health)
-    })
-    .await;
+    let health = bus.until(TARGET, "the hold", |health| {
+        health["throttled_by"] == "credentials" && health["pending"].as_u64() >= Some(20)
+    });
+    let health = health.await;
     let error = health["last_error"].as_str().unwrap();
     assert!(error.contains("eventyard secret set token"), "{error}");
     assert_eq!(health["breaker"], "closed");
-    assert!(health["pending"].as_u64().unwrap() >= 20, "{health}");
 
     // A value that fits no header is no better, and is not told.
     set(&bus, "token", "hunter2\u{7f}").await;
@@ -141,11 +139,10 @@ async fn a_missing_secret_uses_up_no_attempts_and_holds_the_target_until_it_is_s
             .iter()
             .all(|one| one.header("authorization") == "Bearer t")
     );
-    let health = eventually("the end of the hold", async || {
-        let health = bus.get(TARGET).await.json();
-        (health["pending"] == 0).then_some(health)
-    })
-    .await;
+    let ended = bus.until(TARGET, "the end of the hold", |health| {
+        health["pending"] == 0
+    });
+    let health = ended.await;
     assert_eq!(health["dead_lettered"], 0);
     assert_eq!(health["throttled_by"], Value::Null);
 }
@@ -334,8 +331,8 @@ async fn a_token_server_that_hangs_holds_its_own_targets_only() {
     .await;
     assert!(error.contains("did not answer within 10s"), "{error}");
     assert!(held.received().is_empty());
-    let health = bus.get(TARGET).await.json();
-    assert!(health["pending"].as_u64().unwrap() >= 100, "{health}");
+    let all_wait = |health: &Value| health["pending"].as_u64() >= Some(100);
+    bus.until(TARGET, "all of them wait", all_wait).await;
 }
 
 #[tokio::test]

@@ -28,13 +28,9 @@ pub(crate) async fn publish_many(bus: &TestBus, ids: std::ops::Range<usize>) {
 pub(crate) async fn until_health(
     bus: &TestBus,
     what: &str,
-    mut holds: impl FnMut(&Value) -> bool,
+    holds: impl FnMut(&Value) -> bool,
 ) -> Value {
-    eventually(what, async || {
-        let health = bus.get(TARGET).await.json();
-        holds(&health).then_some(health)
-    })
-    .await
+    bus.until(TARGET, what, holds).await
 }
 
 #[tokio::test]

@@ -86,12 +86,8 @@ async fn ack(bus: &TestBus, deliveries: &[Value]) {
     }
 }
 
-async fn until_health(bus: &TestBus, what: &str, mut holds: impl FnMut(&Value) -> bool) -> Value {
-    eventually(what, async || {
-        let health = bus.get(TARGET).await.json();
-        holds(&health).then_some(health)
-    })
-    .await
+async fn until_health(bus: &TestBus, what: &str, holds: impl FnMut(&Value) -> bool) -> Value {
+    bus.until(TARGET, what, holds).await
 }
 
 async fn letters(bus: &TestBus) -> Vec<Value> {
@@ -132,11 +128,10 @@ async fn what_was_acknowledged_is_done_also_after_a_restart() {
     assert_eq!(first["attempt"], 1);
     let distinct: BTreeSet<&str> = deliveries.iter().map(|one| text(one, "id")).collect();
     assert_eq!(distinct.len(), 3);
-    let health = bus.get(TARGET).await.json();
-    assert_eq!(
-        (&health["in_flight"], &health["pending"]),
-        (&json!(3), &json!(3))
-    );
+    until_health(&bus, "three are leased", |health| {
+        health["in_flight"] == 3 && health["pending"] == 3
+    })
+    .await;
     ack(&bus, &deliveries[..2]).await;
     let health = until_health(&bus, "two are done", |health| health["pending"] == 1).await;
     assert_eq!(health["delivered"], 2);
@@ -160,7 +155,7 @@ async fn what_was_acknowledged_is_done_also_after_a_restart() {
     ack(&bus, &again).await;
     let bus = TestBus::builder().data(bus.drain().await).start().await;
     nothing_comes(&bus).await;
-    assert_eq!(bus.get(TARGET).await.json()["pending"], 0);
+    until_health(&bus, "nothing is left", |health| health["pending"] == 0).await;
 }
 
 #[tokio::test]
@@ -372,8 +367,10 @@ async fn the_transform_the_pause_and_the_rate_hold() {
     ack(&bus, &first).await;
     bus.publish(&event("2")).await;
     nothing_comes(&bus).await;
-    let health = bus.get(TARGET).await.json();
-    assert_eq!(health["throttled_by"], "rate_limit");
+    until_health(&bus, "the rate holds it", |health| {
+        health["throttled_by"] == "rate_limit"
+    })
+    .await;
     bus.put_rule("orders", &rule(&json!({}))).await;
     let answer = bus.post(&format!("{TARGET}/pause"), &json!({})).await;
     assert_eq!(answer.json()["state"], "paused");
@@ -418,7 +415,7 @@ async fn a_backlog_beyond_memory_is_pulled_whole_and_over_a_restart() {
     let distinct: BTreeSet<&String> = came.iter().collect();
     assert_eq!((came.len(), distinct.len()), (many, many));
     nothing_comes(&bus).await;
-    assert_eq!(bus.get(TARGET).await.json()["pending"], 0);
+    until_health(&bus, "nothing is left", |health| health["pending"] == 0).await;
 }
 
 #[tokio::test]

@@ -46,6 +46,11 @@ async fn bus_at(port: u16, data: Option<std::sync::Arc<tempfile::TempDir>>) -> T
     }
 }
 
+async fn nothing_is_left(bus: &TestBus) -> Value {
+    let is_settled = |health: &Value| health["pending"] == 0;
+    bus.until(TARGET, "nothing is left", is_settled).await
+}
+
 fn options() -> SubscribeOptions {
     SubscribeOptions {
         prefetch: 3,
@@ -105,7 +110,7 @@ async fn a_subscription_extends_acknowledges_gives_back_and_outlives_a_restart()
     let fourth = next.await.unwrap();
     assert_eq!(fourth.event().id(), "4");
     fourth.ack().await.unwrap();
-    assert_eq!(bus.get(TARGET).await.json()["pending"], 0);
+    nothing_is_left(&bus).await;
 }
 
 /// Stands between a client and the bus, and hands on what is said; while it is told to, it closes a
@@ -175,11 +180,7 @@ async fn an_answer_that_was_lost_is_asked_for_again() {
     let again = deliveries.next().await.unwrap();
     assert_eq!((again.event().id(), again.attempt()), ("2", 2));
     assert!(again.ack().await.unwrap());
-    let health = bus.get(TARGET).await.json();
-    assert_eq!(
-        (&health["pending"], &health["delivered"]),
-        (&json!(0), &json!(2))
-    );
+    assert_eq!(nothing_is_left(&bus).await["delivered"], 2);
 }
 
 /// Stands for a bus that leases three deliveries, of which the first and the last are no events, and
@@ -312,7 +313,7 @@ async fn the_command_prints_what_it_takes() {
     assert_eq!(ids, ["1", "2"]);
     let idle = run(&bus, &["--idle", "1"]).await;
     assert!(idle.status.success() && idle.stdout.is_empty(), "{idle:?}");
-    assert_eq!(bus.get(TARGET).await.json()["pending"], 0);
+    nothing_is_left(&bus).await;
 }
 
 #[tokio::test]
@@ -331,11 +332,7 @@ async fn the_command_runs_another_for_each_event() {
     assert!(ran.status.success(), "{ran:?}");
     let seen = std::fs::read_to_string(file).unwrap();
     assert_eq!(seen.matches(r#""id":"1""#).count(), 2, "{seen}");
-    let health = eventually("nothing is left", async || {
-        let health = bus.get(TARGET).await.json();
-        (health["pending"] == 0).then_some(health)
-    })
-    .await;
+    let health = nothing_is_left(&bus).await;
     assert_eq!(health["delivered"], 1);
     let error = health["last_error"].as_str().unwrap();
     assert!(error.contains("exit status: 1"), "{error}");

@@ -423,11 +423,10 @@ async fn a_test_goes_the_way_of_a_delivery_and_answers_at_once() {
     assert_eq!(received[0].header("ce-id"), tested["event"]);
     assert_eq!(received[0].header("x-tenant"), "acme");
     assert_eq!(received[0].json(), json!({"got": "eventyard.target.test"}));
-    let health = bus.get(TARGET).await.json();
-    assert_eq!(
-        (&health["state"], &health["pending"]),
-        (&json!("paused"), &json!(1))
-    );
+    until_health(&bus, "the event waits", |health| {
+        health["state"] == "paused" && health["pending"] == 1
+    })
+    .await;
 
     target.now_replying([Reply::from(500).body("no")]);
     let tested = act(&bus, "test").await;

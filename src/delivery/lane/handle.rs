@@ -121,12 +121,10 @@ impl Handle {
     }
 
     pub(crate) fn status(&self) -> LaneStatus {
-        let waiting = self.inbox.waiting();
+        let (waiting, said) = self.inbox.shown();
         let names = Names::clone(&self.settings.load().names);
-        let mut status = self.counters.status(self.key, names);
-        status.in_flight = waiting.of_lane.in_flight;
-        status.ready = waiting.ready as u64 + waiting.of_lane.held;
-        status.parked = waiting.of_lane.parked;
+        let mut status = self.counters.status(self.key, names, said);
+        status.ready += waiting.ready as u64;
         status.pulling = self.desk.pulling();
         status.backlogged = waiting.unloaded + waiting.spilled as u64;
         status.oldest_pending = match (status.oldest_pending, waiting.oldest) {

@@ -19,7 +19,7 @@ mod standing;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
@@ -33,10 +33,10 @@ use super::attempt::{self, Tried, Wanted};
 use super::breaker::{Breaker, Gate};
 use super::consent::{self, Consent};
 use super::in_hand::InHand;
-use super::inbox::OfLane;
 use super::pace::{Pace, Wait};
 use super::room::{InFlight, May, Room};
 use super::standing::Failing;
+use super::status::{Agreement, Said};
 use crate::clock::Timestamp;
 use crate::limits;
 use crate::log::{OrderKey, Sequence, TargetMark};
@@ -586,30 +586,23 @@ impl Lane {
 
     /// Updates what `status` shows.
     fn show(&self, now: Instant) {
-        let counters = &self.handle.counters;
         let waiting = self.order.as_ref().map_or(0, |order| order.waiting());
         let held = self.loaded.len() + self.retries.len() + waiting;
         // Each counts once: those in memory wait there, or are in flight.
         let in_memory = (self.retries.len() + self.parked_in_flight) as u64;
         let parked = u64::try_from(self.parked).unwrap_or(0);
-        self.handle.inbox.show(OfLane {
+        self.handle.inbox.show(Said {
             in_flight: self.flights.len() as u64,
             held: held as u64 + self.releasing,
             parked: parked.saturating_sub(in_memory),
+            oldest: self.oldest_on_disk,
+            removed: self.settings.target.is_none(),
+            breaker: self.breaker.state(),
+            failures: u64::from(self.breaker.failures()),
+            concurrency: self.room.limit() as u64,
+            waits: self.paced(now),
+            agreement: Agreement::from(&self.consent),
         });
-        let set = |counter: &AtomicU64, value: u64| counter.store(value, Ordering::Relaxed);
-        set(&counters.concurrency, self.room.limit() as u64);
-        set(&counters.failures, u64::from(self.breaker.failures()));
-        set(
-            &counters.oldest,
-            self.oldest_on_disk.map_or(0, Timestamp::as_millis),
-        );
-        counters
-            .removed
-            .store(self.settings.target.is_none(), Ordering::Relaxed);
-        counters.set_breaker(self.breaker.state());
-        counters.set_throttle(self.paced(now));
-        counters.set_consent(&self.consent);
     }
 
     /// Whether the views show every record that was written for this lane.

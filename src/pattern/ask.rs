@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::pattern::consistency::{ClauseKind, Standing, standing};
+use crate::pattern::kinds::Kinds;
+use crate::pattern::marks::{Marks, Named};
 use crate::pattern::operator::Condition;
 use crate::pattern::parse::Clause;
-use crate::pattern::probes::{Kinds, Marks, Named};
 use crate::pattern::value::{Field, Fields, Value};
 
 /// One for all sub-rules that say the same of the same field.

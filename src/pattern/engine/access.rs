@@ -1,9 +1,9 @@
 //! By which keys a clause can be found: one of them leads to every value that fulfils it.
 
 use super::key::{Key, address_bytes, affix_length, network_bytes, range_bytes};
+use crate::pattern::kinds::Kind;
 use crate::pattern::operator::{Condition, IgnoreCase, Literal, Part, Wildcard};
 use crate::pattern::parse::Clause;
-use crate::pattern::probes::Kind;
 use crate::pattern::value::Field;
 
 /// Blocks that a range with two ends is covered by, at most. Fewer would find more numbers outside

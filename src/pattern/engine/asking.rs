@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use super::key::{address_bytes, network_bytes, range_bytes};
 use super::table::Table;
 use super::wanted::{Wanted, WantedKey};
+use crate::pattern::kinds::{Kind, Kinds};
 use crate::pattern::number::NumberText;
 use crate::pattern::operator::{address_of, block, fold};
-use crate::pattern::probes::{Kind, Kinds, Lengths, Probes};
+use crate::pattern::probes::{Lengths, Probes};
 use crate::pattern::value::Field;
 
 /// Finds out what one value is to be looked up by.

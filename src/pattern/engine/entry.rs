@@ -18,7 +18,7 @@
 //! never changed: a new one takes its place.
 
 use super::key::{Key, KeyHash};
-use crate::pattern::probes::Kind;
+use crate::pattern::kinds::Kind;
 use crate::pattern::value::Field;
 
 pub(super) type EntryId = u32;

@@ -3,7 +3,9 @@
 use super::entry::{Entry, RuleNumber};
 use crate::pattern::ask::Alone;
 use crate::pattern::consistency::Standing;
-use crate::pattern::probes::{Kinds, Marks, Present};
+use crate::pattern::kinds::Kinds;
+use crate::pattern::marks::Marks;
+use crate::pattern::probes::Present;
 use crate::pattern::value::{Field, Fields};
 
 /// Entries that one event found that are kept room for.

@@ -9,7 +9,7 @@ use super::entry::{
 use super::key::Key;
 use super::paths::Paths;
 use super::table::Table;
-use crate::pattern::probes::Kind;
+use crate::pattern::kinds::Kind;
 use crate::pattern::value::Field;
 
 #[derive(Debug)]

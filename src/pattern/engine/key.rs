@@ -3,7 +3,8 @@
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 
-use crate::pattern::probes::{Kind, Length};
+use crate::pattern::kinds::Kind;
+use crate::pattern::probes::Length;
 use crate::pattern::value::Field;
 
 /// A kind, what it says, and the field whose values it is about.

@@ -12,8 +12,9 @@ use super::key::Key;
 use super::paths::Paths;
 use super::snapshot::Snapshot;
 use crate::pattern::ask::Alone;
+use crate::pattern::kinds::{Kind, Kinds};
 use crate::pattern::parse::{Clause, SubRule};
-use crate::pattern::probes::{Kind, Kinds, Present};
+use crate::pattern::probes::Present;
 use crate::pattern::value::Field;
 use crate::pattern::{Document, EventPattern};
 

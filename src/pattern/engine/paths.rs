@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use super::asking::gram_hash;
 use super::key::Key;
-use crate::pattern::probes::{KINDS, Kind, Length, MARKED, Mark, Noted, Present, Probes};
+use crate::pattern::filter::Noted;
+use crate::pattern::kinds::{KINDS, Kind};
+use crate::pattern::marks::{MARKED, Mark};
+use crate::pattern::probes::{Length, Present, Probes};
 use crate::pattern::tree::Branch;
 use crate::pattern::value::Field;
 

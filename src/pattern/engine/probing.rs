@@ -7,7 +7,7 @@ use super::key::pair;
 use super::seen::Seen;
 use super::table::Table;
 use super::wanted::Wanted;
-use crate::pattern::probes::Kind;
+use crate::pattern::kinds::Kind;
 use crate::pattern::tree::Branch;
 use crate::pattern::value::{Datum, Field, Fields, OUTSIDE, Place};
 use crate::pattern::walk::Visit;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::entry::{Entry, EntryId};
 use super::key::{Key, KeyHash};
 use crate::pattern::ahead::ask_for;
-use crate::pattern::probes::Kind;
+use crate::pattern::kinds::Kind;
 use crate::pattern::value::Field;
 
 /// Entries of one leaf, at most.

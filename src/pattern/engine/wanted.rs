@@ -1,6 +1,6 @@
 //! Keys that are to be looked up.
 
-use crate::pattern::probes::Kind;
+use crate::pattern::kinds::Kind;
 use crate::pattern::value::Field;
 
 /// Keys that are to be looked up.

@@ -2,8 +2,9 @@
 
 use super::super::PatternError;
 use super::super::error::Pointer;
+use super::super::kinds::Kind;
+use super::super::marks::Named as NamedMarks;
 use super::super::number::Number;
-use super::super::probes::{Kind, Named as NamedMarks};
 use super::super::value::Datum;
 use super::affix::{Prefix, Suffix};
 use super::ignore_case::IgnoreCase;

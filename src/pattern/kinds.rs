@@ -16,8 +16,10 @@ pub(crate) enum Kind {
     Prefix,
     /// How a string ends.
     Suffix,
-    /// A string whatever its case, folded.
+    /// A string of ASCII whatever its case, in lower case.
     Folded,
+    /// A string whatever its case, folded: of patterns that are not all ASCII.
+    FoldedWide,
     /// How a folded string begins.
     FoldedPrefix,
     /// How a folded string ends.
@@ -42,7 +44,7 @@ pub(crate) enum Kind {
 }
 
 /// How many kinds there are.
-pub(crate) const KINDS: usize = 17;
+pub(crate) const KINDS: usize = 18;
 
 impl Kind {
     pub(crate) const ALL: [Kind; KINDS] = [
@@ -53,6 +55,7 @@ impl Kind {
         Kind::Prefix,
         Kind::Suffix,
         Kind::Folded,
+        Kind::FoldedWide,
         Kind::FoldedPrefix,
         Kind::FoldedSuffix,
         Kind::Network,
@@ -92,7 +95,7 @@ impl Kind {
 pub(crate) struct Kinds(u32);
 
 /// Of the ends of strings, or of folded ones.
-const ENDS: [Kind; 5] = [
+pub(super) const ENDS: [Kind; 5] = [
     Kind::Prefix,
     Kind::Suffix,
     Kind::Folded,
@@ -108,6 +111,7 @@ impl Kinds {
     pub(super) const OF_STRINGS: Kinds = Kinds::of(&[
         Kind::String,
         Kind::Address,
+        Kind::FoldedWide,
         Kind::Network,
         Kind::Gram4,
         Kind::Gram8,
@@ -161,15 +165,5 @@ impl Kinds {
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
-    }
-
-    #[inline]
-    pub(super) fn each(self) -> impl Iterator<Item = Kind> {
-        let mut bits = self.0;
-        std::iter::from_fn(move || {
-            let kind = Kind::ALL.get(bits.trailing_zeros() as usize)?;
-            bits &= bits - 1;
-            Some(*kind)
-        })
     }
 }

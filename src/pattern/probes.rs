@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ask::Alone;
 use super::filter::{Filter, Noted};
-use super::kinds::{Kind, Kinds};
+use super::kinds::{ENDS, Kind, Kinds};
 use super::marks::{Ends, MARKED, Mark};
 use super::value::Datum;
 
@@ -118,7 +118,8 @@ impl Probes {
                 let of_ends = kinds.and(Kinds::OF_ENDS);
                 if !of_ends.is_empty() {
                     let ends = Ends::of(text);
-                    for kind in of_ends.each() {
+                    // One after the other, so that what is done for each is known beforehand.
+                    for kind in ENDS {
                         self.keep_marked(&mut kinds, kind, || ends.mark(kind));
                     }
                 }

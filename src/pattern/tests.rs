@@ -172,6 +172,14 @@ fn case_is_folded_in_the_pattern_one_unit_at_a_time() {
         r#"{"a": "\u212a"}"#,
         false,
     );
+    // `ſ` is an `s` in upper case, and no spelling of one.
+    for (pattern, accepts) in [("street", false), ("\u{17f}treet", true)] {
+        check(
+            &format!(r#"{{"a": [{{"equals-ignore-case": "{pattern}"}}], "b": [1]}}"#),
+            r#"{"a": "ſTREET", "b": 1}"#,
+            accepts,
+        );
+    }
     check(
         r#"{"a": [{"equals-ignore-case": "Yes 🎉"}]}"#,
         r#"{"a": "YES 🎉"}"#,

@@ -37,6 +37,9 @@ pub(super) fn atom(clause: &Clause, field: Field) -> Option<Key> {
         Condition::Suffix(suffix) if is_short(suffix.text()) => {
             key(Kind::Suffix, suffix.text().as_bytes())
         }
+        Condition::IgnoreCase(text) if text.part() == Part::Whole && text.is_ascii() => {
+            ignoring_case(text, field)
+        }
         Condition::Exists => key(Kind::Exists, &[]),
         _ => None,
     }
@@ -104,7 +107,8 @@ fn ignoring_case(ignore_case: &IgnoreCase, field: Field) -> Option<Key> {
     let folded = ignore_case.folded()?;
     let length = affix_length(folded.len());
     Some(match ignore_case.part() {
-        Part::Whole => Key::new(field, Kind::Folded, &folded),
+        Part::Whole if ignore_case.is_ascii() => Key::new(field, Kind::Folded, &folded),
+        Part::Whole => Key::new(field, Kind::FoldedWide, &folded),
         Part::Start => Key::new(field, Kind::FoldedPrefix, &folded[..length]),
         Part::End => Key::new(field, Kind::FoldedSuffix, &folded[folded.len() - length..]),
     })

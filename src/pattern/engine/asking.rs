@@ -23,15 +23,8 @@ impl Asking<'_> {
     /// By a part of its text, which begins at an offset.
     #[inline]
     pub(super) fn part(&mut self, kind: Kind, part: &[u8], from: usize) {
-        self.wanted.keys.push(WantedKey {
-            hash: self.table.hash_of(self.field, kind, part),
-            field: self.field,
-            value: self.value,
-            from: from as u32,
-            to: (from + part.len()) as u32,
-            is_made: false,
-            kind,
-        });
+        let hash = self.table.hash_of(self.field, kind, part);
+        self.want(kind, hash, from, part.len(), false);
     }
 
     /// By bytes made of it.
@@ -39,10 +32,21 @@ impl Asking<'_> {
     pub(super) fn made(&mut self, kind: Kind, bytes: &[u8]) {
         let from = self.wanted.made.len();
         self.wanted.made.extend_from_slice(bytes);
-        self.part(kind, bytes, from);
-        if let Some(key) = self.wanted.keys.last_mut() {
-            key.is_made = true;
-        }
+        let hash = self.table.hash_of(self.field, kind, bytes);
+        self.want(kind, hash, from, bytes.len(), true);
+    }
+
+    #[inline]
+    fn want(&mut self, kind: Kind, hash: u64, from: usize, length: usize, is_made: bool) {
+        self.wanted.keys.push(WantedKey {
+            hash,
+            field: self.field,
+            value: self.value,
+            from: from as u32,
+            to: (from + length) as u32,
+            is_made,
+            kind,
+        });
     }
 
     #[inline]
@@ -141,9 +145,23 @@ impl Asking<'_> {
     }
 
     fn folded(&mut self, kinds: Kinds, probes: &Probes, text: &[u8]) {
+        if kinds.has(Kind::Folded) && text.is_ascii() {
+            let from = self.wanted.made.len();
+            self.wanted.made.extend_from_slice(text);
+            let lower = &mut self.wanted.made[from..];
+            lower.make_ascii_lowercase();
+            let hash = self.table.hash_of(self.field, Kind::Folded, lower);
+            self.want(Kind::Folded, hash, from, text.len(), true);
+        }
+        if kinds.has_any(Kinds::of(&FOLDED_BY_CHARACTER)) {
+            self.folded_by_character(kinds, probes, text);
+        }
+    }
+
+    fn folded_by_character(&mut self, kinds: Kinds, probes: &Probes, text: &[u8]) {
         let text = fold(text);
-        if kinds.has(Kind::Folded) {
-            self.made(Kind::Folded, &text);
+        if kinds.has(Kind::FoldedWide) {
+            self.made(Kind::FoldedWide, &text);
         }
         let Some(lengths) = probes.parts() else {
             return;
@@ -162,7 +180,15 @@ impl Asking<'_> {
 }
 
 /// The kinds whose keys are of folded strings.
-const FOLDED: [Kind; 3] = [Kind::Folded, Kind::FoldedPrefix, Kind::FoldedSuffix];
+const FOLDED: [Kind; 4] = [
+    Kind::Folded,
+    Kind::FoldedWide,
+    Kind::FoldedPrefix,
+    Kind::FoldedSuffix,
+];
+
+/// Those of them that values beyond ASCII may have too.
+const FOLDED_BY_CHARACTER: [Kind; 3] = [Kind::FoldedWide, Kind::FoldedPrefix, Kind::FoldedSuffix];
 
 /// Of a gram, for the filter.
 #[inline]

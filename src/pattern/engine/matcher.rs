@@ -329,7 +329,7 @@ impl<K: Clone + Ord + Hash> Matcher<K> {
         let bytes = key.bytes.len() as u32;
         let prior = match key.kind {
             Kind::Present | Kind::Exists => return 1.0,
-            Kind::Folded => known(Kind::String),
+            Kind::Folded | Kind::FoldedWide => known(Kind::String),
             Kind::Prefix | Kind::Suffix | Kind::FoldedPrefix | Kind::FoldedSuffix => {
                 1 << bytes.min(8)
             }

@@ -81,6 +81,11 @@ impl IgnoreCase {
         found && (self.part == Part::Start || rest.is_empty())
     }
 
+    /// Whether only strings of ASCII are accepted.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.cases.is_none()
+    }
+
     pub(crate) fn part(&self) -> Part {
         self.part
     }

@@ -17,6 +17,6 @@ mod tests;
 pub(crate) use depth::too_deep;
 pub(crate) use plain::is_plain;
 pub(crate) use scanner::{Broken, unescaped};
-pub(crate) use strings::Strings;
+pub(crate) use strings::{Member, Strings};
 pub use text::JsonText;
 pub(crate) use tree::{Node, Tree, read};

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{JsonText, Strings, is_plain, skip};
+use super::{JsonText, Member, Strings, is_plain, skip};
 
 fn json() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
@@ -25,6 +25,17 @@ fn json() -> impl Strategy<Value = Value> {
                 .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
+}
+
+/// What a member may hold: strings of lengths that blocks end within, and others.
+fn member_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        4 => "[a-z:,{}é]{0,12}".prop_map(Value::from),
+        2 => "[a-z]{40,70}".prop_map(Value::from),
+        1 => "[a-z\\\\\"]{0,12}".prop_map(Value::from),
+        1 => any::<i32>().prop_map(Value::from),
+        1 => json(),
+    ]
 }
 
 proptest! {
@@ -73,6 +84,49 @@ proptest! {
             prop_assert_eq!(strings.is_escaped(), alone.escaped);
             at = alone.after;
         }
+    }
+
+    #[test]
+    fn members_are_read_as_they_were_written(
+        members in prop::collection::vec(("[a-z\\\\é]{0,70}", member_value()), 0..12),
+        (colon, comma) in (prop::sample::select(&[":", ": ", " :", " : "][..]), prop::sample::select(&[",", ", ", " ,\n", " , "][..])),
+    ) {
+        let written: Vec<(String, String)> = members
+            .iter()
+            .map(|(key, value)| (Value::from(key.as_str()).to_string(), value.to_string()))
+            .collect();
+        let inner: Vec<String> = written.iter().map(|(key, value)| format!("{key}{colon}{value}")).collect();
+        let text = format!("{{{}}}", inner.join(comma));
+        let bytes = text.as_bytes();
+        let mut strings = Strings::new(bytes);
+        let (mut read, mut at) = (Vec::new(), skip::space(bytes, 1));
+        while bytes[at] == b'"' {
+            let (from, follows) = (at, skip::value(bytes, at));
+            let value_at = skip::space(bytes, skip::space(bytes, follows) + 1);
+            let value_ends = skip::value(bytes, value_at);
+            let key_end = match strings.member(from + 1) {
+                Member::Text { key_end, value_start, value_end, is_followed } => {
+                    prop_assert_eq!((value_start, value_end), (value_at + 1, value_ends - 1));
+                    prop_assert_eq!(is_followed, is_followed && bytes[value_ends..].starts_with(b",\""));
+                    key_end
+                }
+                Member::Key { key_end } => {
+                    // What is close together and short is seen, wherever the blocks lie.
+                    let is_close = value_at == follows + 1 && bytes[value_at] == b'"';
+                    let is_short = value_ends - from <= 64 && !text[from..value_ends].contains('\\');
+                    let is_clear = !bytes[from..bytes.len().min(from + 70)].contains(&b'\\');
+                    prop_assert!(!(is_close && is_short && is_clear), "{}", &text[from..]);
+                    key_end
+                }
+            };
+            prop_assert_eq!(key_end + 1, follows);
+            read.push((text[from..follows].to_owned(), text[value_at..value_ends].to_owned()));
+            at = skip::space(bytes, value_ends);
+            if bytes[at] == b',' {
+                at = skip::space(bytes, at + 1);
+            }
+        }
+        prop_assert_eq!(read, written);
     }
 
     #[test]

@@ -85,8 +85,13 @@ fn end(name: &[u8]) -> u64 {
 /// A bit drawn from a name: where it is not set, the name is none of the children's.
 #[inline(always)]
 fn mark(name: &[u8]) -> u64 {
-    let first = name.first().copied().unwrap_or(0);
-    1 << ((name.len() * 5 + usize::from(first)) & 63)
+    mark_of(name.len(), name.first().copied().unwrap_or(b'"'))
+}
+
+/// The same of its length and its first byte, which is the quote behind it where there is none.
+#[inline(always)]
+fn mark_of(length: usize, first: u8) -> u64 {
+    1 << ((length * 5 + usize::from(first)) & 63)
 }
 
 impl Child {
@@ -120,10 +125,10 @@ impl Branch {
     /// cut off.
     #[inline(always)]
     pub(crate) fn child_within(&self, text: &[u8], from: usize, to: usize) -> Option<&Branch> {
-        let name = text.get(from..to)?;
-        if self.marks & mark(name) == 0 {
+        if self.marks & mark_of(to - from, *text.get(from)?) == 0 {
             return None;
         }
+        let name = text.get(from..to)?;
         let start = match text[from..].first_chunk::<8>() {
             Some(first) => {
                 let beyond = 8_usize.saturating_sub(name.len()) as u32 * 8;

@@ -7,7 +7,7 @@ use super::number::NumberText;
 use super::tree::Branch;
 use super::value::{Datum, Fields, OUTSIDE, Place};
 use super::{Document, Scalar};
-use crate::json::{JsonText, Strings, skip, unescaped};
+use crate::json::{JsonText, Member, Strings, skip, unescaped};
 use crate::limits;
 
 /// Told of each value at a field. It may keep it or not.
@@ -37,7 +37,7 @@ pub(crate) fn walk<'b, 'a>(
             ask_for_start(text.bytes());
             let start = skip::space(text.bytes(), 0);
             if text.bytes().get(start) == Some(&b'{') {
-                Walk::new(text, visitor).value(start, root, OUTSIDE, true);
+                follow(text, start, root, visitor);
             }
         }
         Document::Event { attributes, data } => {
@@ -51,9 +51,22 @@ pub(crate) fn walk<'b, 'a>(
             if let (Some(branch), Some(text)) = (root.child(b"data"), data) {
                 ask_for_start(text.bytes());
                 let start = skip::space(text.bytes(), 0);
-                Walk::new(text, visitor).value(start, branch, OUTSIDE, true);
+                follow(text, start, branch, visitor);
             }
         }
+    }
+}
+
+fn follow<'b, 'a>(
+    text: JsonText<'a>,
+    start: usize,
+    root: &'b Branch,
+    visitor: &mut impl Visit<'b, 'a>,
+) {
+    if text.is_plain() {
+        Walk::<_, true>::new(text, visitor).value(start, root, OUTSIDE, true);
+    } else {
+        Walk::<_, false>::new(text, visitor).value(start, root, OUTSIDE, true);
     }
 }
 
@@ -63,7 +76,8 @@ pub(crate) fn walk<'b, 'a>(
 fn ask_for_start(bytes: &[u8]) {
     const LINE: usize = 64;
     const LINES: usize = 24;
-    bytes.iter().step_by(LINE).take(LINES).for_each(ask_for);
+    let (lines, _) = bytes.as_chunks::<LINE>();
+    lines.iter().take(LINES).for_each(ask_for);
 }
 
 fn datum_of<'a>(scalar: &Scalar<'a>) -> Datum<'a> {
@@ -80,21 +94,20 @@ fn datum_of<'a>(scalar: &Scalar<'a>) -> Datum<'a> {
 /// Where to go on; nothing when the walk is over.
 type Next = Option<usize>;
 
-struct Walk<'a, 'v, V> {
+/// Of a `PLAIN` text each key leads to one place, and is there once.
+struct Walk<'a, 'v, V, const PLAIN: bool> {
     bytes: &'a [u8],
     strings: Strings<'a>,
-    plain: bool,
     /// Arrays that are open. Objects are followed no deeper than the paths; arrays have no names.
     arrays: usize,
     visitor: &'v mut V,
 }
 
-impl<'b, 'a, 'v, V: Visit<'b, 'a>> Walk<'a, 'v, V> {
+impl<'b, 'a, 'v, V: Visit<'b, 'a>, const PLAIN: bool> Walk<'a, 'v, V, PLAIN> {
     fn new(text: JsonText<'a>, visitor: &'v mut V) -> Self {
         Self {
             bytes: text.bytes(),
             strings: Strings::new(text.bytes()),
-            plain: text.is_plain(),
             arrays: 0,
             visitor,
         }
@@ -151,7 +164,7 @@ impl<'b, 'a, 'v, V: Visit<'b, 'a>> Walk<'a, 'v, V> {
     fn object(&mut self, start: usize, branch: &'b Branch, place: Place, last: bool) -> Next {
         let mut left = branch.children();
         let mut at = start;
-        loop {
+        'members: loop {
             if self.byte(at) == b',' {
                 at += 1;
             }
@@ -164,14 +177,44 @@ impl<'b, 'a, 'v, V: Visit<'b, 'a>> Walk<'a, 'v, V> {
                 _ if at < self.bytes.len() => return Some(at + 1),
                 _ => return None,
             }
-            let from = at + 1;
-            let to = self.strings.end(from);
+            let mut from = at + 1;
+            let to = loop {
+                let (key_end, value_start, value_end, is_followed) = match self.strings.member(from)
+                {
+                    Member::Text {
+                        key_end,
+                        value_start,
+                        value_end,
+                        is_followed,
+                    } if PLAIN => (key_end, value_start, value_end, is_followed),
+                    Member::Text { key_end, .. } | Member::Key { key_end } => break key_end,
+                };
+                if let Some(child) = branch.child_within(self.bytes, from, key_end) {
+                    left -= 1;
+                    if child.field != 0 {
+                        let text = &self.bytes[value_start..value_end];
+                        let datum = Datum::String(Cow::Borrowed(text));
+                        self.visitor.visit(child, place, datum);
+                    }
+                    if left == 0 {
+                        if last {
+                            return None;
+                        }
+                        return Some(skip::container(self.bytes, value_end + 1));
+                    }
+                }
+                if !is_followed {
+                    at = value_end + 1;
+                    continue 'members;
+                }
+                from = value_end + 3;
+            };
             at = to + 2;
             if self.byte(to + 1) != b':' || self.byte(at) <= b' ' {
                 at = skip::space(self.bytes, to + 1);
                 at = skip::space(self.bytes, at + 1);
             }
-            let child = if self.plain {
+            let child = if PLAIN {
                 branch.child_within(self.bytes, from, to)
             } else if self.strings.is_escaped() {
                 branch.descend(unescaped(&self.bytes[from..to]).as_bytes())
@@ -181,7 +224,7 @@ impl<'b, 'a, 'v, V: Visit<'b, 'a>> Walk<'a, 'v, V> {
             match child {
                 Some(child) => {
                     // Of a plain document each child comes once.
-                    left -= usize::from(self.plain);
+                    left -= usize::from(PLAIN);
                     at = self.value(at, child, place, last && left == 0)?;
                     if left == 0 {
                         if last {

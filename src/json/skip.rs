@@ -172,13 +172,11 @@ pub(super) fn quotes_and_backslashes(bytes: &[u8], at: usize) -> Option<(u64, bo
 /// inside strings; the brackets outside are few, and counted one by one.
 #[inline]
 pub(crate) fn container(bytes: &[u8], at: usize) -> usize {
-    match lanes::container_by_wide_lanes(bytes, at) {
-        Some(end) => end,
-        None => container_narrow(bytes, at),
-    }
+    lanes::container(bytes, at)
 }
 
 /// The same by sixteen bytes at once.
+#[cfg(test)]
 pub(super) fn container_narrow(bytes: &[u8], at: usize) -> usize {
     container_by(bytes, at, Masks::of, prefix_xor)
 }

@@ -1,31 +1,23 @@
-//! The widest comparisons that the machine has, found out when the program runs. One of two files with an
-//! `unsafe` line: a function compiled for instructions that not every machine has must not be called
-//! where they are missing.
+//! Skipping by the widest comparisons that the machine has, which is found out when the program runs.
 //!
-//! Obligation: `container_avx2` is called only after the processor has been asked for every feature
-//! that the function is compiled with. Nothing else here is unsafe: bytes are read through slices and
-//! no pointer is made. Skipping containers took 17 % of the instructions of matching by numbers behind
-//! an array, and takes half of that with this.
+//! The function is compiled once for processors with lanes of thirty-two bytes and a product without
+//! carries, and once for all others. Skipping containers took 17 % of the instructions of matching by
+//! numbers behind an array, and takes half of that with this.
 
-/// [`super::container`] by thirty-two bytes at once; `None` where the machine cannot do that.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(super) fn container_by_wide_lanes(bytes: &[u8], at: usize) -> Option<usize> {
-    if is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("pclmulqdq")
-    {
-        // SAFETY: the three features that it is compiled with are there, as was just asked.
-        #[allow(unsafe_code, reason = "see the head of this file")]
-        return Some(unsafe { x86::container_avx2(bytes, at) });
+use multiversion::multiversion;
+use multiversion::target::match_target;
+
+use super::{Masks, container_by, prefix_xor};
+
+/// Offset behind the object or array whose first byte within stands at `at`.
+#[multiversion(targets("x86_64+avx2+bmi1+pclmulqdq"))]
+pub(super) fn container(bytes: &[u8], at: usize) -> usize {
+    match_target! {
+        "x86_64+avx2+bmi1+pclmulqdq" => {
+            container_by(bytes, at, |block| x86::masks(block), |bits| x86::prefix_xor(bits))
+        }
+        _ => container_by(bytes, at, Masks::of, prefix_xor),
     }
-    None
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-pub(super) fn container_by_wide_lanes(_: &[u8], _: usize) -> Option<usize> {
-    None
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -36,16 +28,11 @@ mod x86 {
         _mm256_set1_epi8, _mm256_setzero_si256,
     };
 
-    use super::super::{BLOCK, Masks, container_by};
-
-    #[target_feature(enable = "avx2,bmi1,pclmulqdq")]
-    pub(super) fn container_avx2(bytes: &[u8], at: usize) -> usize {
-        container_by(bytes, at, |block| masks(block), |bits| prefix_xor(bits))
-    }
+    use super::super::{BLOCK, Masks};
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn masks(block: &[u8; BLOCK]) -> Masks {
+    pub(super) fn masks(block: &[u8; BLOCK]) -> Masks {
         let (mut quotes, mut brackets) = (0, 0);
         let mut backslash = _mm256_setzero_si256();
         let splat = |byte: u8| _mm256_set1_epi8(byte.cast_signed());
@@ -75,7 +62,7 @@ mod x86 {
     /// Each bit is the XOR of all bits up to it: a product without carries with all ones.
     #[target_feature(enable = "pclmulqdq")]
     #[inline]
-    fn prefix_xor(bits: u64) -> u64 {
+    pub(super) fn prefix_xor(bits: u64) -> u64 {
         let bits = _mm_set_epi64x(0, bits.cast_signed());
         let product = _mm_clmulepi64_si128::<0>(bits, _mm_set1_epi8(-1));
         _mm_cvtsi128_si64(product).cast_unsigned()

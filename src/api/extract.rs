@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::packing::Packing;
-use super::{Api, Problem};
+use super::{Api, Problem, reading};
 use crate::log::{BusName, RuleName, TargetName};
 
 /// What a path names; the deeper parts only where the route has them.
@@ -110,8 +110,7 @@ async fn text(api: &Api, sent: Sent, limit: usize) -> Result<String, Problem> {
 /// Reads a body that is a document kept as it was sent; its JSON is checked, its fields are not.
 pub(super) async fn json_text(api: &Api, sent: Sent, limit: usize) -> Result<String, Problem> {
     let text = text(api, sent, limit).await?;
-    let checked = serde_json::from_str::<serde::de::IgnoredAny>(&text);
-    checked.map_err(|error| Problem::malformed(format!("The body is not JSON: {error}.")))?;
+    reading::json(&text)?;
     Ok(text)
 }
 
@@ -121,7 +120,7 @@ pub(super) async fn json<T: DeserializeOwned>(
     sent: Sent,
     limit: usize,
 ) -> Result<T, Problem> {
-    parsed(&text(api, sent, limit).await?)
+    reading::document(&text(api, sent, limit).await?)
 }
 
 /// The same, where an empty body says nothing in particular.
@@ -133,17 +132,6 @@ pub(super) async fn json_or_default<T: DeserializeOwned + Default>(
     let text = text(api, sent, limit).await?;
     match text.trim().is_empty() {
         true => Ok(T::default()),
-        false => parsed(&text),
+        false => reading::document(&text),
     }
-}
-
-fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Problem::invalid(
-            "Not what is wanted here",
-            format!("The body is JSON, but {error}."),
-            [],
-        ),
-        _ => Problem::malformed(format!("The body is not JSON: {error}.")),
-    })
 }

@@ -124,53 +124,60 @@ pub(super) async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// All that is wrong with a request is told at once.
 fn checked(create: Create) -> Result<NewKey, Problem> {
+    let mut places = Vec::new();
+    let mut wrong = |pointer: &str, detail: String| places.push((pointer.to_owned(), detail));
     let name = KeyName::new(&create.name);
-    let name = name.map_err(|error| wrong("/name".to_owned(), error.to_string()))?;
+    let name = name.map_err(|error| wrong("/name", error.to_string()));
     let count = create.grants.len();
     if !(1..=limits::API_KEY_GRANTS).contains(&count) {
         let detail = format!(
             r#"has {count} grants; 1 to {} are taken, such as [{{"scope": "publish"}}]"#,
             limits::API_KEY_GRANTS
         );
-        return Err(wrong("/grants".to_owned(), detail));
+        wrong("/grants", detail);
     }
-    let grants = create.grants.into_iter().enumerate();
-    let grants = grants.map(|(index, document)| {
-        Grant::new(document).map_err(|error| {
-            let pointer = format!("/grants/{index}{}", error.pointer());
-            wrong(pointer, error.to_string())
-        })
+    let mut grants = Vec::new();
+    for (index, document) in create
+        .grants
+        .into_iter()
+        .enumerate()
+        .take(limits::API_KEY_GRANTS)
+    {
+        match Grant::new(document) {
+            Ok(grant) => grants.push(grant),
+            Err(error) => wrong(
+                &format!("/grants/{index}{}", error.pointer()),
+                error.to_string(),
+            ),
+        }
+    }
+    let expires_in = create.expires_in.as_deref().and_then(|text| {
+        let time = parse_duration(text).ok();
+        let time = time.filter(|time| !time.is_zero() && *time <= limits::API_KEY_LIFE_MAX);
+        if time.is_none() {
+            let detail = "must be a duration such as `90d`, of ten years at most";
+            wrong("/expires_in", detail.to_owned());
+        }
+        time
     });
-    let expires_in = match &create.expires_in {
-        None => None,
-        Some(text) => Some(
-            parse_duration(text)
-                .ok()
-                .filter(|time| !time.is_zero() && *time <= limits::API_KEY_LIFE_MAX)
-                .ok_or_else(|| {
-                    let detail = "must be a duration such as `90d`, of ten years at most";
-                    wrong("/expires_in".to_owned(), detail.to_owned())
-                })?,
-        ),
-    };
     let rate_limit = create.rate_limit.as_deref().map(str::parse).transpose();
-    let rate_limit = rate_limit
-        .map_err(|error: RateLimitError| wrong("/rate_limit".to_owned(), error.to_string()))?;
-    Ok(NewKey {
-        name,
-        expires_in,
-        rate_limit,
-        grants: grants.collect::<Result<_, _>>()?,
-    })
-}
-
-fn wrong(pointer: String, detail: String) -> Problem {
-    Problem::invalid(
-        "Invalid API key",
-        "No key was made; mend what `errors` lists and send it again.",
-        [(pointer, detail)],
-    )
+    let rate_limit =
+        rate_limit.map_err(|error: RateLimitError| wrong("/rate_limit", error.to_string()));
+    match (name, rate_limit) {
+        (Ok(name), Ok(rate_limit)) if places.is_empty() => Ok(NewKey {
+            name,
+            expires_in,
+            rate_limit,
+            grants,
+        }),
+        _ => Err(Problem::invalid(
+            "Invalid API key",
+            "No key was made; mend what `errors` lists and send it again.",
+            places,
+        )),
+    }
 }
 
 async fn blocking<T: Send + 'static>(

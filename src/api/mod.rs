@@ -25,6 +25,7 @@ mod patterns;
 mod problem;
 mod publish;
 mod pulls;
+mod reading;
 mod request_id;
 mod revision;
 mod routes;

@@ -15,7 +15,7 @@ use super::extract::{self, Filter, Sent};
 use super::openapi::{Moment, Name};
 use super::page::Page;
 use super::revision::{self, Verdict};
-use super::{Api, Problem};
+use super::{Api, Problem, reading};
 use crate::limits;
 use crate::rule::parse_duration;
 use crate::secret::{Expected, Secret, SecretName, SecretText, SecretsError};
@@ -25,6 +25,7 @@ use crate::webhook::{self, SigningKey};
 const KEEP_OLD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest time that an earlier value may hold.
 const KEEP_OLD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const KEEP_OLD_WANTED: &str = "must be a duration from `0s` to `365d`";
 /// Bytes of a request's JSON around a secret, whose characters may all be escaped.
 const BODY_BYTES: usize = 6 * limits::SECRET_BYTES + 4 * 1024;
 
@@ -181,7 +182,7 @@ pub(super) async fn put(
         Some(text) => parse_duration(text)
             .ok()
             .filter(|keep| *keep <= KEEP_OLD_MAX)
-            .ok_or_else(|| wrong("/keep_old", "must be a duration from `0s` to `365d`"))?,
+            .ok_or_else(|| wrong("/keep_old", KEEP_OLD_WANTED))?,
     };
     let (value, generated) = match (put.value, put.generate) {
         (Some(value), None) => (SecretText::new(value), false),
@@ -250,20 +251,27 @@ pub(super) async fn delete_version(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Reads the request without ever repeating what it holds: serde's own errors quote values.
+/// Reads the request without ever repeating what it holds: a value may stand where a name should.
 fn read(text: &str) -> Result<Put, Problem> {
-    serde_json::from_str(text).map_err(|_| {
-        wrong(
+    reading::fitting(text)?.map_err(|misfit| match &*misfit.pointer {
+        "/value" => wrong("/value", "must be a string"),
+        "/generate" => wrong("/generate", r#"must be "hmac" or "ed25519""#),
+        "/keep_old" => wrong("/keep_old", KEEP_OLD_WANTED),
+        _ => wrong(
             "",
             r#"must be {"value": "<the secret>"} or {"generate": "hmac" or "ed25519"}, perhaps with "keep_old": "24h""#,
-        )
+        ),
     })
 }
 
 fn wrong(pointer: &str, detail: &str) -> Problem {
+    let what = match pointer.strip_prefix('/') {
+        Some(name) => format!("`{name}`"),
+        None => "The body".to_owned(),
+    };
     Problem::invalid(
         "Invalid secret",
-        format!("The body {detail}."),
+        format!("{what} {detail}."),
         [(pointer.to_owned(), detail.to_owned())],
     )
 }

@@ -87,3 +87,6 @@ pub use url_path::PathTemplate;
 pub use validation::Validation;
 pub use watch::{Ensure, FolderWatch, ReloadError, read_admitted};
 pub use whole::{Applied, AppliedChange};
+
+pub(crate) use problem::join;
+pub(crate) use reader::nearest;

@@ -40,7 +40,7 @@ impl Problems {
 }
 
 /// Appends `name` to a pointer as one reference token (RFC 6901, section 3).
-pub(super) fn join(pointer: &str, name: &str) -> String {
+pub(crate) fn join(pointer: &str, name: &str) -> String {
     let mut joined = String::with_capacity(pointer.len() + name.len() + 1);
     joined.push_str(pointer);
     joined.push('/');

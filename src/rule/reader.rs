@@ -291,7 +291,7 @@ impl Shape {
 }
 
 /// The known name that the author most likely meant.
-pub(super) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     let plain = |name: &str| -> String {
         name.chars()
             .filter(char::is_ascii_alphanumeric)

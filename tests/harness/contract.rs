@@ -18,6 +18,9 @@ pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
         let said = answer.body.is_empty() || answer.json()["request_id"] == id;
         assert!(said, "{method} {path}: {id:?} is not in {}", answer.text());
     }
+    if answer.status == 422 && !answer.body.is_empty() {
+        check_places(&format!("{method} {path}"), &answer.json());
+    }
     let Some((template, operation)) = operation(method, path) else {
         return;
     };
@@ -69,6 +72,23 @@ pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
         "{place}, not as described: {body}\n{}",
         errors.join("\n")
     );
+}
+
+/// Who is refused for what stands in the body is told where, and what would be right. (What is
+/// wrong with an idempotency key stands in no body.)
+fn check_places(what: &str, problem: &Value) {
+    if problem["type"].as_str().unwrap().ends_with("key-reused") {
+        return;
+    }
+    let places = problem["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    assert!(!places.is_empty(), "{what}: no place in {problem}");
+    for place in places {
+        let pointer = place["pointer"].as_str().unwrap();
+        let is_pointer = pointer.is_empty() || pointer.starts_with('/');
+        assert!(is_pointer, "{what}: {pointer:?} in {problem}");
+        let detail = place["detail"].as_str().unwrap();
+        assert!(!detail.is_empty(), "{what}: nothing said in {problem}");
+    }
 }
 
 /// The operation that a request is for, the one with the fewest placeholders.

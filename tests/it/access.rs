@@ -576,18 +576,48 @@ async fn a_key_that_means_nothing_is_refused_with_its_place() {
     for bound in ["expires_in", "rate_limit"] {
         let mut unbound = json!({"name": "a", "grants": [{"scope": "read"}]});
         unbound[bound] = Value::Null;
-        check(unbound, "none").await;
+        check(unbound, &format!("/{bound}")).await;
     }
     check(
         json!({"name": "a b", "grants": [{"scope": "read"}]}),
         "/name",
     )
     .await;
-    check(json!({"name": "a", "grants": [{"scope": "all"}]}), "none").await;
+    check(
+        json!({"name": "a", "grants": [{"scope": "all"}]}),
+        "/grants/0/scope",
+    )
+    .await;
+    check(
+        json!({"name": "a", "grants": [{"scope": "read", "buses": ["a b"]}]}),
+        "/grants/0/buses/0",
+    )
+    .await;
+    check(json!({"name": "a", "grnats": []}), "/grnats").await;
+    check(json!({"grants": []}), "").await;
+    check(json!(["a", [{"scope": "read"}]]), "").await;
     let empty = json!([{"scope": "publish", "buses": ["a"], "pattern": null}]);
     check(json!({"name": "a", "grants": empty}), "/grants/0/pattern").await;
     let list = ask(&bus, Method::GET, "/v1/keys", Some(ROOT)).await.json();
     assert_eq!(list["keys"], json!([]));
+
+    // All that is wrong is told at once.
+    let grants = json!([{"scope": "read", "buses": []}, {"scope": "read"}, {"scope": "read", "targets": []}]);
+    let body = json!({"name": "", "grants": grants, "expires_in": "1", "rate_limit": "1"});
+    let request = bus.request(Method::POST, "/v1/keys").bearer_auth(ROOT);
+    let problem = send(request.json(&body)).await.problem(422);
+    let places = problem["errors"].as_array().unwrap().iter();
+    let places: Vec<&str> = places
+        .map(|place| place["pointer"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "/name",
+        "/grants/0/buses",
+        "/grants/2/targets",
+        "/expires_in",
+        "/rate_limit",
+    ];
+    assert_eq!(places, expected, "{problem}");
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ mod previews;
 mod publish;
 mod pull;
 mod pull_client;
+mod refused_bodies;
 mod replies;
 mod request_ids;
 mod requests;

@@ -13,13 +13,13 @@ use axum::{Json, RequestExt as _};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::Filter;
 use super::openapi::Moment;
 use super::page::Page;
-use super::{Api, Problem, events, keys, routes, secrets, targets};
+use super::{Api, Problem, dead_letters, events, keys, routes, secrets, targets};
 use crate::access::Caller;
 use crate::audit::{Actor, Audit, Call, Entry, Outcome, Query, document, masked};
 use crate::limits;
@@ -120,9 +120,7 @@ async fn written_down(
 /// What was asked of a call that is for many things at once; the handler reads it again.
 async fn asked(api: &Api, request: &mut Request) -> Result<Value, Problem> {
     let bytes = read_ahead(api, request, limits::AUDIT_ASKED_BYTES).await?;
-    // What is no JSON is refused by the handler.
-    let asked = serde_json::from_slice(&bytes);
-    Ok(asked.unwrap_or_else(|_| json!({"left_out_bytes": bytes.len()})))
+    Ok(dead_letters::asked(&bytes))
 }
 
 /// The body as it came, which the handler reads again.
@@ -305,9 +303,10 @@ pub(super) struct Shown {
     /// As it is described here; empty for a call that was refused.
     route: String,
     path: String,
-    /// What was asked for, of many things at once: whatever JSON was sent, also what was refused.
+    /// What was asked for, of many things at once, as far as it was understood: of a body that was
+    /// not, its size.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Value, required = false)]
+    #[schema(value_type = Object, required = false)]
     asked: Option<Value>,
     /// Null: nobody knows, since the bus was killed.
     status: Option<u16>,

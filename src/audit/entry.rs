@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::limits;
 
 /// Stands for what may be secret.
-const MASK: &str = "***";
+pub const MASK: &str = "***";
 
 /// `eyk_` and the digits that name a key.
 const KEY_PREFIX_BYTES: usize = 16;
@@ -215,7 +215,7 @@ fn mask(value: &mut Value) {
                     ("headers" | "query", Value::Object(values)) => {
                         values.values_mut().for_each(mask_text);
                     }
-                    ("url", Value::String(url)) => *url = mask_url(url),
+                    ("url" | "token_url", Value::String(url)) => *url = mask_url(url),
                     (_, member) => mask(member),
                 }
             }

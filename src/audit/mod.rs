@@ -18,7 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-pub use self::entry::{Actor, Call, Entry, Outcome, document, masked};
+pub use self::entry::{Actor, Call, Entry, MASK, Outcome, document, masked};
 
 use self::entry::{Ending, Line};
 use self::files::Files;

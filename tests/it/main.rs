@@ -10,6 +10,7 @@ mod access;
 mod access_cli;
 mod apply;
 mod audit;
+mod audit_refused;
 mod auth;
 mod backtest;
 mod backup;

@@ -1,5 +1,6 @@
 //! Dead letters of one target or of a whole bus: list, show, group, export, delete, redrive, purge.
 
+mod asked;
 mod choose;
 mod export;
 mod jobs;
@@ -22,6 +23,7 @@ use crate::delivery::dead_letter::{self, Walk, Which, Work};
 use crate::limits;
 use crate::log::{DeadLetter, LogError, Sequence, TargetId};
 
+pub(super) use self::asked::asked;
 pub(super) use self::choose::{Conditions, Request};
 pub(super) use self::export::export;
 pub(super) use self::jobs::{JobList, ShownJob, cancel, job, jobs};

@@ -1,6 +1,6 @@
 //! Runs the real program: help texts, exit codes, offline rule tests, and a quickstart.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -460,6 +460,86 @@ fn doctor_is_content_with_an_empty_folder_and_not_with_a_bad_rule() {
         "/proc/none",
     ];
     check(&run(&unmakeable), 1, "/proc cannot be written", "");
+}
+
+#[test]
+fn doctor_looks_at_the_keys_that_sign_tokens() {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let doctor = |access: &str, keys: &str| {
+        eventyard(&["doctor", "--listen", "127.0.0.1:0", "--access", access])
+            .args(["--jwt-keys", keys, "--jwt-audience", "bus"])
+            .args(["--jwt-issuer", "https://id.example.com"])
+            .current_dir(dir.path())
+            .output()
+            .expect("the program starts")
+    };
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let ed25519 = format!(r#"{{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "{x}"}}"#);
+    let set = |keys: &str| format!(r#"{{"keys": [{keys}]}}"#);
+    for (name, text) in [
+        ("good.json", set(&ed25519)),
+        ("shared.json", set(r#"{"kty": "oct", "k": "c2VjcmV0"}"#)),
+        ("none.json", set("")),
+        ("one.json", ed25519.clone()),
+        ("text.json", "no JSON".to_owned()),
+    ] {
+        std::fs::write(dir.path().join(name), text).expect("the file is written");
+    }
+    check(&doctor("keys", "good.json"), 0, "1 key in good.json", "");
+    check(
+        &doctor("keys", "missing.json"),
+        1,
+        "missing.json: No such file",
+        "",
+    );
+    check(&doctor("keys", "shared.json"), 1, "it holds no key", "");
+    check(&doctor("keys", "none.json"), 1, "it holds no key", "");
+    check(&doctor("keys", "one.json"), 1, "it is no key set", "");
+    check(&doctor("keys", "text.json"), 1, "it is no key set", "");
+    let far = "http://id.example.com/keys";
+    check(&doctor("keys", far), 1, "an https:// URL is wanted", "");
+
+    // A URL that does not answer is worth a word: the bus starts, and goes on asking.
+    let nobody = "http://127.0.0.1:1/keys";
+    check(
+        &doctor("keys", nobody),
+        0,
+        "warning  tokens: http://127",
+        "",
+    );
+    let answered = |status: &'static str, body: String| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("a caller");
+            let mut head = [0; 4096];
+            let read = socket.read(&mut head).expect("a request");
+            assert!(head[..read].starts_with(b"GET /keys HTTP/1.1"));
+            let length = body.len();
+            write!(
+                socket,
+                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+            .expect("an answer");
+        });
+        doctor("keys", &url)
+    };
+    check(
+        &answered("200 OK", set(&ed25519)),
+        0,
+        "1 key in http://127",
+        "",
+    );
+    check(&answered("200 OK", set("")), 1, "it holds no key", "");
+    check(
+        &answered("404 Not Found", String::new()),
+        0,
+        "it answered 404",
+        "",
+    );
+
+    let unasked = doctor("off", "missing.json");
+    check(&unasked, 0, "nobody is asked for a token", "");
 }
 
 #[test]

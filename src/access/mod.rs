@@ -27,7 +27,9 @@ pub use self::grant::{Grant, GrantDocument, GrantError, Scope, not_null};
 pub use self::key::{KeyId, KeyIdError};
 pub use self::name::{KeyName, KeyNameError};
 pub use self::root::RootKeySource;
-pub use self::token::{Config as TokenConfig, SignersSource, Token, TokenError};
+pub use self::token::{
+    Config as TokenConfig, SignersError, SignersSource, Token, TokenError, look_at_signers,
+};
 
 use self::key::{Hasher, KeyHash};
 use self::pace::Pace;

@@ -81,7 +81,7 @@ impl Check {
     }
 }
 
-pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let checks = match config::load(&args.flags) {
         Err(error) => vec![Check::bad(
             "configuration",
@@ -99,6 +99,9 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
                 checks::address(loaded.config.api.listen),
                 checks::open_files(),
             ];
+            if let Some(tokens) = &loaded.config.access.tokens {
+                checks.push(checks::tokens(loaded.config.access.mode, tokens).await);
+            }
             checks.extend(loaded.config.tls.as_ref().map(checks::tls));
             checks.extend(data(data_dir, args.cut));
             checks

@@ -131,7 +131,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Bench(args) => bench::run(args),
         Command::Restore(args) => backup::restore(args),
         Command::Backup(args) => one_thread()?.block_on(backup::run(args)),
-        Command::Doctor(args) => doctor::run(args),
+        Command::Doctor(args) => one_thread()?.block_on(doctor::run(args)),
         Command::Config(args) => config::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -96,6 +96,26 @@ pub enum TokenError {
     NotYet(Timestamp),
 }
 
+/// Why keys that sign tokens are not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignersError {
+    /// The file cannot be read, or the URL does not answer with one.
+    #[error("{0}")]
+    Unread(String),
+    /// It was read, and no key in it is of use.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// Reads the keys as a bus that starts does, a URL too: how many are of use.
+pub async fn look_at_signers(source: &SignersSource) -> Result<usize, SignersError> {
+    let unread = SignersError::Unread;
+    let client = source::client().map_err(|error| unread(error.to_string()))?;
+    let text = source.read(&client).await.map_err(unread)?;
+    let signers = Signers::parse(&text).map_err(SignersError::Unfit)?;
+    Ok(signers.count())
+}
+
 /// What begins a scope of ours among those of others.
 const PREFIX: &str = "eventyard:";
 

@@ -65,6 +65,10 @@ impl Signers {
         }
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether one of these keys signed the token. The one that it names; where several have a name,
     /// any of them; where it names none, the only one of its kind.
     pub(super) fn judge(&self, token: &Unjudged<'_>) -> Result<(), TokenError> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::open_files;
 use super::Check;
-use crate::access;
+use crate::access::{self, SignersError, SignersSource, TokenConfig};
 use crate::app;
 use crate::config::{Config, Loaded};
 use crate::guard::Mode;
@@ -98,6 +98,37 @@ pub(super) fn sealed(config: &Config) -> Check {
             format!("{error:#}"),
             "Put the file back that is named; the key that seals is kept apart from the data, and no backup holds it.",
         ),
+    }
+}
+
+/// The keys of an identity provider. Those of a file the bus must read to start; a URL it goes on asking.
+pub(super) async fn tokens(mode: access::Mode, config: &TokenConfig) -> Check {
+    const NAME: &str = "tokens";
+    let source = &config.signers;
+    if mode != access::Mode::Keys {
+        return Check::warning(
+            NAME,
+            format!("`jwt_keys` names {source}, but nobody is asked for a token"),
+            "Set access to keys, or leave jwt_keys, jwt_issuer and jwt_audience out.",
+        );
+    }
+    let remedy = "Name the key set (JWKS) of the identity provider in jwt_keys: the `jwks_uri` of its /.well-known/openid-configuration, or a file with what stands there.";
+    match (access::look_at_signers(source).await, source) {
+        (Ok(1), _) => Check::good(NAME, format!("1 key in {source} can judge tokens")),
+        (Ok(keys), _) => Check::good(NAME, format!("{keys} keys in {source} can judge tokens")),
+        (Err(SignersError::Unread(cause)), SignersSource::Url(_)) => Check::warning(
+            NAME,
+            format!("{source}: {cause}"),
+            "The bus starts and goes on asking; until it is answered, every token is refused. Look at the URL, at the name service and at firewalls.",
+        ),
+        (Err(SignersError::Unread(cause)), SignersSource::File(_)) => Check::bad(
+            NAME,
+            format!("{source}: {cause}"),
+            format!("The bus does not start without the file. {remedy}"),
+        ),
+        (Err(SignersError::Unfit(cause)), _) => {
+            Check::bad(NAME, format!("{source}: {cause}"), remedy)
+        }
     }
 }
 

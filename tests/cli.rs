@@ -169,8 +169,57 @@ fn the_example_rules_pass_their_tests() {
     check(&one, 3, "", "all-orders.tests.json");
     let examples = run(&["rule", "test", "examples/rules/default"]);
     check(&examples, 0, "2 cases of 1 rule: 2 passed", "");
-    let nothing = run(&["rule", "test", "schemas"]);
-    check(&nothing, 3, "", "there are no tests");
+}
+
+#[test]
+fn rules_without_tests_are_read_and_a_folder_without_any_says_so() {
+    let dir = tempfile::tempdir().expect("a folder for the test");
+    let folder = path(&dir, "rules");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join("rules").join(name);
+        std::fs::create_dir_all(path.parent().expect("in the folder")).expect("the folder");
+        std::fs::write(path, text).expect("the file is written");
+    };
+    let test = || run(&["rule", "test", &folder]);
+    check(&test(), 3, "", "there is no file or folder");
+    write("shop/README.md", "");
+    check(
+        &test(),
+        3,
+        "",
+        "there are no rules and no tests (*.tests.json) in ",
+    );
+    let rule = r#"{"pattern": {"type": ["a"]}, "targets": [{"id": "t", "url": "http://h/"}]}"#;
+    write("shop/one.json", rule);
+    check(&test(), 3, "", "/rules; its one rule is valid");
+    write("shop/two.json", rule);
+    check(&test(), 3, "", "/rules; its 2 rules are valid");
+
+    write(
+        "shop/bad.json",
+        "{\n  \"pattern\": {\"type\": \"a\"},\n  \"targts\": []\n}",
+    );
+    write("shop/worse.json", "{\n  \"pattern\":\n}");
+    let check_bad = |output: &Output| {
+        check(output, 5, "", "bad.json:2:23 at /pattern/type");
+        check(output, 5, "", "2 |   \"pattern\": {\"type\": \"a\"}");
+        check(output, 5, "", "bad.json:3:3 at /targts");
+        check(output, 5, "", "3 |   \"targts\": []\n  |   ^");
+        check(output, 5, "", "worse.json:3:1");
+    };
+    check_bad(&test());
+    let alone = path(&dir, "rules/shop/worse.json");
+    check(&run(&["rule", "test", &alone]), 5, "", "worse.json:3:1");
+    // Also where others have tests, and these pass.
+    let event = r#"{"specversion": "1.0", "id": "1", "source": "/s", "type": "a"}"#;
+    let cases = r#"{"cases": [{"name": "a", "event": "large.json", "matches": true}]}"#;
+    write("shop/one.tests.json", cases);
+    write("shop/large.json", event);
+    check_bad(&test());
+    std::fs::remove_file(path(&dir, "rules/shop/bad.json")).expect("removed");
+    std::fs::remove_file(path(&dir, "rules/shop/worse.json")).expect("removed");
+    let passed = "1 case of 1 rule: 1 passed; 1 rule has no tests";
+    check(&test(), 0, passed, "");
 }
 
 #[test]

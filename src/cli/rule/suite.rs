@@ -72,11 +72,18 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found, Failure> {
             continue;
         } else {
             let tests = tests_of(path);
+            if !path.exists() && !tests.is_file() {
+                return Err(Failure::not_found(format!(
+                    "there is no file or folder {}",
+                    input::name(path)
+                )));
+            }
             if path.is_file() && !tests.is_file() {
                 if paths.len() > 1 {
                     found.untested.insert(path.clone());
                     continue;
                 }
+                RuleFile::read(path)?;
                 let tests = input::name(&tests);
                 return Err(Failure::not_found(format!(
                     "{} has no tests: there is no file {tests}",
@@ -86,6 +93,12 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Found, Failure> {
             }
             let rule = path.clone();
             found.suites.insert(Suite { rule, tests });
+        }
+    }
+    // An event that a case takes from a file is no rule, whatever the file is called.
+    for suite in &found.suites {
+        for event in suite.event_files() {
+            found.untested.remove(&event);
         }
     }
     Ok(found)
@@ -132,6 +145,17 @@ fn tests_of(rule: &Path) -> PathBuf {
 }
 
 impl Suite {
+    /// The files beside it with events of its cases, if the tests file reads.
+    fn event_files(&self) -> Vec<PathBuf> {
+        let text = input::read_text(&self.tests).unwrap_or_default();
+        let cases = RuleCase::parse_all(&text).unwrap_or_default();
+        let files = cases.iter().filter_map(|case| match &case.event {
+            CaseEvent::File(path) => Some(self.tests.with_file_name(&path.value)),
+            CaseEvent::Inline(..) => None,
+        });
+        files.collect()
+    }
+
     /// Runs every case; what is wrong with the files is a failure, shown with its places.
     pub(super) fn run(&self) -> Result<Vec<Outcome>, Failure> {
         let text = input::read_text(&self.tests)?;

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::explain::{self, Question};
-use super::suite::{self, Found, Outcome};
+use super::suite::{self, Found, Outcome, Suite};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::input;
 use crate::cli::output::{self, BOLD, Format, GREEN, OutputArgs, RED, line, paint};
+use crate::cli::rule_file::RuleFile;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,8 +25,9 @@ The tests of rules/<bus>/<rule>.json stand in rules/<bus>/<rule>.tests.json:
 An event may be a file beside them, which is best called *.event.json. `sends` may hold `method`,
 `url`, `headers` and `body` of what a target is sent, or `error`, a part of why nothing can be.
 
-Exits with 0 when all cases pass, with 1 when one fails, and with 5 when a file is invalid. With
---event, with 0 when the rule matches and with 3 when it does not. Needs no bus.";
+Exits with 0 when all cases pass, with 1 when one fails, with 3 when there are no tests, and with 5
+when a file is invalid, be it a rule without tests. With --event, with 0 when the rule matches and
+with 3 when it does not. Needs no bus.";
 
 /// Run the tests beside rules, or tell whether a rule matches an event (offline).
 #[derive(Debug, clap::Args)]
@@ -68,13 +70,10 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
         false => args.paths,
     };
     let found = suite::find(&paths)?;
-    if found.suites.is_empty() {
-        let names: Vec<String> = paths.iter().map(|path| input::name(path)).collect();
-        let message = format!("there are no tests (*.tests.json) in {}", names.join(", "));
-        return Err(Failure::not_found(message)
-            .hint("Write some, or try a rule on one event with --event FILE."));
-    }
     let outcomes = run_all(&found)?;
+    if found.suites.is_empty() {
+        return Err(untested(&paths, found.untested.len()));
+    }
     match args.output.output {
         Format::Json => output::json(&as_json(&found, &outcomes).to_string()),
         Format::Table => show(&found, &outcomes),
@@ -85,12 +84,31 @@ pub(super) fn run(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-/// What is wrong with any file is told of all files, before any verdict.
+/// Nothing was tested, which must not look as if all were well.
+fn untested(paths: &[PathBuf], rules: usize) -> Failure {
+    let names: Vec<String> = paths.iter().map(|path| input::name(path)).collect();
+    let names = names.join(", ");
+    let message = match rules {
+        0 => format!("there are no rules and no tests (*.tests.json) in {names}"),
+        1 => format!("there are no tests (*.tests.json) in {names}; its one rule is valid"),
+        rules => {
+            format!("there are no tests (*.tests.json) in {names}; its {rules} rules are valid")
+        }
+    };
+    Failure::not_found(message).hint("Write some, or try a rule on one event with --event FILE.")
+}
+
+/// What is wrong with any file, rules without tests included, is told of all files, before any verdict.
 fn run_all(found: &Found) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = Vec::new();
     let mut refused: Option<Failure> = None;
-    for suite in &found.suites {
-        match (suite.run(), &mut refused) {
+    let tested = found.suites.iter().map(Suite::run);
+    let untested = found.untested.iter().map(|rule| {
+        RuleFile::read(rule)?;
+        Ok(Vec::new())
+    });
+    for run in tested.chain(untested) {
+        match (run, &mut refused) {
             (Ok(more), _) => outcomes.extend(more),
             (Err(failure), None) => refused = Some(failure),
             (Err(failure), Some(first)) => {

@@ -128,6 +128,10 @@ pub const PAGE_ITEMS_DEFAULT: usize = 100;
 /// Most sub-rules of one event pattern once its `$or`s are multiplied out; AWS stops here too.
 pub const PATTERN_SUB_RULES: usize = 1_000;
 
+/// Most faults of one event pattern that are told apart: enough for who mends it by hand, and an answer
+/// that stays small.
+pub const PATTERN_FAULTS: usize = 20;
+
 /// Most fields of one sub-rule of an event pattern: event-ruler stops here too, and the check that
 /// matched values share an array element keeps one bit a field.
 pub const PATTERN_FIELDS: usize = 256;

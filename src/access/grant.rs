@@ -117,8 +117,8 @@ pub enum GrantError {
     ManyBuses(usize),
     #[error("says which events may be published, and belongs to the scope `publish` only")]
     PatternOfOther,
-    #[error("{}", .0.reason)]
-    Pattern(PatternError),
+    #[error("{}", .0.first().map_or("does not read", |fault| &fault.reason))]
+    Pattern(Vec<PatternError>),
     #[error("says which targets may be pulled, and belongs to the scope `consume` only")]
     TargetsOfOther,
     #[error("names no target; leave `targets` out to grant it on all")]
@@ -139,7 +139,22 @@ impl GrantError {
             Self::TargetsOfOther | Self::NoTarget | Self::ManyTargets(_) | Self::Target(_) => {
                 "/targets".to_owned()
             }
-            Self::Pattern(error) => format!("/pattern{}", error.pointer),
+            Self::Pattern(faults) => {
+                let first = faults.first().map_or("", |fault| &fault.pointer);
+                format!("/pattern{first}")
+            }
+        }
+    }
+
+    /// Every place in the grant that is wrong, and what is wrong there.
+    #[must_use]
+    pub fn places(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Pattern(faults) => faults
+                .iter()
+                .map(|fault| (format!("/pattern{}", fault.pointer), fault.reason.clone()))
+                .collect(),
+            _ => vec![(self.pointer(), self.to_string())],
         }
     }
 }
@@ -155,7 +170,7 @@ impl Grant {
         let pattern = match &document.pattern {
             None => None,
             Some(_) if document.scope != Scope::Publish => return Err(GrantError::PatternOfOther),
-            Some(text) => Some(EventPattern::parse(text.get()).map_err(GrantError::Pattern)?),
+            Some(text) => Some(EventPattern::parse_whole(text.get()).map_err(GrantError::Pattern)?),
         };
         if let Some(targets) = &document.targets {
             check_targets(document.scope, targets)?;

@@ -177,13 +177,17 @@ impl From<NotShown> for Problem {
     }
 }
 
-impl From<PatternError> for Problem {
-    fn from(error: PatternError) -> Self {
-        Self::invalid(
-            "Invalid event pattern",
-            error.reason.clone(),
-            [(format!("/pattern{}", error.pointer), error.reason)],
-        )
+/// The faults of one pattern.
+impl From<Vec<PatternError>> for Problem {
+    fn from(faults: Vec<PatternError>) -> Self {
+        let detail = match &faults[..] {
+            [only] => only.reason.clone(),
+            _ => "Several things are wrong; mend what `errors` lists.".to_owned(),
+        };
+        let places = faults
+            .into_iter()
+            .map(|fault| (format!("/pattern{}", fault.pointer), fault.reason));
+        Self::invalid("Invalid event pattern", detail, places)
     }
 }
 

@@ -147,10 +147,11 @@ fn checked(create: Create) -> Result<NewKey, Problem> {
     {
         match Grant::new(document) {
             Ok(grant) => grants.push(grant),
-            Err(error) => wrong(
-                &format!("/grants/{index}{}", error.pointer()),
-                error.to_string(),
-            ),
+            Err(error) => {
+                for (place, detail) in error.places() {
+                    wrong(&format!("/grants/{index}{place}"), detail);
+                }
+            }
         }
     }
     let expires_in = create.expires_in.as_deref().and_then(|text| {

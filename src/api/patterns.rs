@@ -38,7 +38,7 @@ pub(super) async fn test(
     body: Sent,
 ) -> Result<Json<Verdict>, Problem> {
     let question: Question = extract::json(&api, body, limits::BODY_BYTES).await?;
-    let pattern = EventPattern::parse(question.pattern.get())?;
+    let pattern = EventPattern::parse_whole(question.pattern.get())?;
     let event = object(&question.event)?;
     let explanation = pattern.explain(&Document::json(event));
     Ok(Json(Verdict {

@@ -53,7 +53,7 @@ pub(super) async fn tail(
     Filter(wanted): Filter<Wanted>,
 ) -> Result<Response, Problem> {
     events::known_bus(&api, &place.bus)?;
-    let pattern = wanted.pattern.as_deref().map(EventPattern::parse);
+    let pattern = wanted.pattern.as_deref().map(EventPattern::parse_whole);
     let pattern = pattern.transpose()?;
     let newest = api.log.durable_through();
     // A log that is not the one that the reader knows ends before the reader's cursor.

@@ -116,6 +116,13 @@ impl Bound for BoundClause {
 impl EventPattern {
     /// Reads a pattern from its JSON text, at most `limits::PATTERN_BYTES` long.
     pub fn parse(text: &str) -> Result<EventPattern, PatternError> {
+        let parsed = EventPattern::parse_whole(text);
+        parsed.map_err(|faults| faults.into_iter().next().expect("a fault at least"))
+    }
+
+    /// The same, where all that is wrong is wanted, in the order in which it stands: what is not JSON
+    /// has one fault, and of more than `limits::PATTERN_FAULTS` the last says how many are left out.
+    pub fn parse_whole(text: &str) -> Result<EventPattern, Vec<PatternError>> {
         let sub_rules = parse::parse(text)?;
         let mut paths = Branch::default();
         let mut fields = 0;

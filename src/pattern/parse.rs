@@ -52,26 +52,30 @@ const RESERVED_IN_OR: [&str; 15] = [
     "ip-address-not-in-range",
 ];
 
-/// Parses a pattern into its sub-rules, at least one.
-pub(crate) fn parse(text: &str) -> Result<Vec<SubRule>, PatternError> {
+/// Parses a pattern into its sub-rules, at least one; else what is wrong, at least one fault.
+pub(crate) fn parse(text: &str) -> Result<Vec<SubRule>, Vec<PatternError>> {
     if text.len() > limits::PATTERN_BYTES {
-        return Err(Pointer::ROOT.error(format!(
+        return Err(vec![Pointer::ROOT.error(format!(
             "the pattern has {} bytes; at most {} are allowed",
             text.len(),
             limits::PATTERN_BYTES
-        )));
+        ))]);
     }
-    let node = json::read(text)?;
+    let node = json::read(text).map_err(|broken| vec![broken.into()])?;
     let Tree::Object(entries) = &node.tree else {
-        return Err(Pointer::ROOT.error(
+        return Err(vec![Pointer::ROOT.error(
             "a pattern is a JSON object of fields, such as {\"type\": [\"com.example.order.created\"]}",
-        ));
+        )]);
     };
     let mut parser = Parser {
         text,
         rules: Vec::new(),
+        faults: Faults::default(),
     };
-    parser.object(entries, "", &Pointer::ROOT, false)?;
+    if let Err(last) = parser.object(entries, "", &Pointer::ROOT, false) {
+        parser.faults.add(last);
+    }
+    parser.faults.settle()?;
     Ok(parser.rules.iter().map(sub_rule).collect())
 }
 
@@ -89,9 +93,13 @@ fn sub_rule(draft: &Draft) -> SubRule {
 
 /// Reads fields in the order they stand: a field that comes again, plainly or through a `$or`,
 /// replaces the earlier one, as in event-ruler.
+///
+/// What is wrong with one field is noted, and reading goes on behind it. An error ends it: what is too
+/// large would only be found too large again.
 struct Parser<'t> {
     text: &'t str,
     rules: Vec<Draft>,
+    faults: Faults,
 }
 
 impl Parser<'_> {
@@ -103,7 +111,7 @@ impl Parser<'_> {
         in_or: bool,
     ) -> Result<(), PatternError> {
         if entries.is_empty() {
-            return Err(at.error(
+            self.faults.add(at.error(
                 "an empty object matches nothing in particular; name at least one field in it",
             ));
         }
@@ -114,23 +122,22 @@ impl Parser<'_> {
                 continue;
             }
             if in_or && is_reserved_in_or(name) {
-                return Err(inside.error(format!(
+                self.faults.add(inside.error(format!(
                     "{} is an operator's name and cannot be a field inside \"$or\"; an operator stands in a field's array, as in {{\"field\": [{{{}: …}}]}}",
                     quoted(name),
                     quoted(name)
                 )));
+                continue;
             }
             let path = joined(path, name);
             match &node.tree {
                 Tree::Object(entries) => self.object(entries, &path, &inside, in_or)?,
                 Tree::Array(elements) => self.field(elements, node, &path, &inside)?,
-                _ => {
-                    return Err(inside.error(format!(
-                        "{} must be an array of what is wanted, such as [{}], or an object of fields",
-                        quoted(name),
-                        &self.text[node.span.clone()]
-                    )));
-                }
+                _ => self.faults.add(inside.error(format!(
+                    "{} must be an array of what is wanted, such as [{}], or an object of fields",
+                    quoted(name),
+                    &self.text[node.span.clone()]
+                ))),
             }
         }
         Ok(())
@@ -140,7 +147,8 @@ impl Parser<'_> {
         const SHAPE: &str =
             "\"$or\" takes an array of at least two objects, such as [{\"a\": [1]}, {\"b\": [2]}]";
         let Tree::Array(branches) = &node.tree else {
-            return Err(at.error(SHAPE));
+            self.faults.add(at.error(SHAPE));
+            return Ok(());
         };
         let mut before = std::mem::take(&mut self.rules);
         if before.is_empty() {
@@ -150,7 +158,9 @@ impl Parser<'_> {
         for (index, branch) in branches.iter().enumerate() {
             let inside = at.index(index);
             let Tree::Object(entries) = &branch.tree else {
-                return Err(inside.error(format!("this is no object; {SHAPE}")));
+                let fault = inside.error(format!("this is no object; {SHAPE}"));
+                self.faults.add(fault);
+                continue;
             };
             self.rules = before.clone();
             self.object(entries, path, &inside, true)?;
@@ -163,7 +173,7 @@ impl Parser<'_> {
             }
         }
         if branches.len() < 2 {
-            return Err(at.error(SHAPE));
+            self.faults.add(at.error(SHAPE));
         }
         self.rules = all;
         Ok(())
@@ -177,20 +187,21 @@ impl Parser<'_> {
         at: &Pointer<'_>,
     ) -> Result<(), PatternError> {
         if elements.is_empty() {
-            return Err(at.error(
+            self.faults.add(at.error(
                 "an empty array matches nothing; list the wanted values, or write [{\"exists\": true}]",
             ));
         }
         let mut conditions = Vec::new();
         let mut absent = false;
         for (index, element) in elements.iter().enumerate() {
-            match operator::parse(element, &at.index(index))? {
-                Alternative::Value(condition) => conditions.push(condition),
-                Alternative::Absent => absent = true,
+            match operator::parse(element, &at.index(index)) {
+                Ok(Alternative::Value(condition)) => conditions.push(condition),
+                Ok(Alternative::Absent) => absent = true,
+                Err(fault) => self.faults.add(fault),
             }
         }
         if complexity::too_complex(&conditions) {
-            return Err(at.error(
+            self.faults.add(at.error(
                 "the wildcards of this field are too complex together; use fewer stars, fewer wildcards, or fewer repeated characters after a star",
             ));
         }
@@ -215,6 +226,34 @@ impl Parser<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What is wrong, in the order in which it stands; the first ones of very many.
+#[derive(Debug, Default)]
+struct Faults {
+    first: Vec<PatternError>,
+    more: usize,
+}
+
+impl Faults {
+    fn add(&mut self, fault: PatternError) {
+        match self.first.len() < limits::PATTERN_FAULTS {
+            true => self.first.push(fault),
+            false => self.more += 1,
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Vec<PatternError>> {
+        let mut faults = std::mem::take(&mut self.first);
+        if self.more > 0 {
+            let more = format!("and {} more; mend the others first", self.more);
+            faults.push(Pointer::ROOT.error(more));
+        }
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(faults),
+        }
     }
 }
 

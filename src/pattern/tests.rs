@@ -601,6 +601,53 @@ fn broken_json_is_refused_with_its_offset() {
 }
 
 #[test]
+fn all_that_is_wrong_is_told_in_the_order_in_which_it_stands() {
+    let faults = |pattern: &str| -> Vec<(String, String)> {
+        let faults = EventPattern::parse_whole(pattern).unwrap_err();
+        let faults = faults.into_iter();
+        faults.map(|fault| (fault.pointer, fault.reason)).collect()
+    };
+    let check = |pattern: &str, expected: &[&str]| {
+        let found = faults(pattern);
+        let found: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        assert_eq!(found, expected, "{pattern}");
+    };
+    check(
+        r#"{"a": "x", "b": [], "c": {"d": {}, "e": [1]}, "f": [{"prefx": "x"}, 1, {"numeric": []}]}"#,
+        &["/a", "/b", "/c/d", "/f/0/prefx", "/f/2/numeric"],
+    );
+    check(
+        r#"{"$or": [{"a": 1}, 2, {"prefix": ["x"], "b": [3]}, {}], "c": null}"#,
+        &["/$or/0/a", "/$or/1", "/$or/2/prefix", "/$or/3", "/c"],
+    );
+    check(
+        r#"{"$or": [{"a": 1}], "c": {"$or": 1}}"#,
+        &["/$or/0/a", "/$or", "/c/$or"],
+    );
+    // What is no JSON is not gone on with.
+    check(r#"{"a": "x", "b": ]"#, &[""]);
+    // What is too large is not gone on with, and what was found before it is told.
+    let many: Vec<String> = (0..=limits::PATTERN_FIELDS)
+        .map(|field| format!(r#""f{field}": [1]"#))
+        .collect();
+    let large = format!(r#"{{"a": 1, {}, "z": 1}}"#, many.join(", "));
+    check(&large, &["/a", &format!("/f{}", limits::PATTERN_FIELDS)]);
+
+    let most = limits::PATTERN_FAULTS;
+    for (count, more) in [(most, None), (most + 1, Some(1)), (most + 70, Some(70))] {
+        let bad = vec!["[]"; count].join(",");
+        let found = faults(&format!(r#"{{"a": [{bad}]}}"#));
+        let left_out = found.get(most).cloned();
+        let expected = more.map(|more| {
+            let text = format!("and {more} more; mend the others first");
+            (String::new(), text)
+        });
+        assert_eq!(left_out, expected);
+        assert_eq!(found.len(), most + usize::from(more.is_some()));
+    }
+}
+
+#[test]
 fn what_is_no_pattern_is_refused_where_it_stands() {
     refused("[]", "", "object of fields");
     refused("{}", "", "empty object");

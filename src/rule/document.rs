@@ -255,18 +255,20 @@ fn optional<T>(field: Option<Option<T>>) -> Option<Option<T>> {
 }
 
 fn read_pattern(node: &Node<'_>, problems: &mut Problems) -> Option<PatternText> {
-    match EventPattern::parse(node.raw()) {
+    match EventPattern::parse_whole(node.raw()) {
         Ok(compiled) => Some(PatternText {
             text: RawValue::from_string(node.raw().to_owned()).ok()?,
             compiled,
         }),
-        Err(error) => {
-            let within = error
-                .offset
-                .or_else(|| locate::find(node.raw(), &error.pointer))
-                .unwrap_or(0);
-            let pointer = format!("{}{}", node.pointer, error.pointer);
-            problems.add(&pointer, node.offset() + within, error.reason);
+        Err(faults) => {
+            for fault in faults {
+                let within = fault
+                    .offset
+                    .or_else(|| locate::find(node.raw(), &fault.pointer))
+                    .unwrap_or(0);
+                let pointer = format!("{}{}", node.pointer, fault.pointer);
+                problems.add(&pointer, node.offset() + within, fault.reason);
+            }
             None
         }
     }

@@ -103,13 +103,14 @@ impl Question {
 }
 
 fn parse_pattern(text: &str) -> Result<EventPattern, Failure> {
-    EventPattern::parse(text).map_err(|error| {
-        let problem = Problem {
-            pointer: error.pointer,
-            detail: error.reason,
-            offset: error.offset,
-        };
-        Failure::invalid(rule_file::render("--pattern", text, &[problem]))
+    EventPattern::parse_whole(text).map_err(|faults| {
+        let problems = faults.into_iter().map(|fault| Problem {
+            pointer: fault.pointer,
+            detail: fault.reason,
+            offset: fault.offset,
+        });
+        let problems: Vec<Problem> = problems.collect();
+        Failure::invalid(rule_file::render("--pattern", text, &problems))
     })
 }
 

@@ -153,6 +153,16 @@ fn a_rule_is_tested_without_a_bus() {
         &path(&dir, "small.json"),
     ]);
     check(&pattern, 0, "matches", "");
+    let bad = r#"{"type": "a", "日本": [{"prefx": "x"}], "b": []}"#;
+    let small = path(&dir, "small.json");
+    let several = run(&["rule", "test", "--pattern", bad, "--event", &small]);
+    let err = text(&several.stderr);
+    assert_eq!(err.matches("error: ").count(), 3, "{err}");
+    let caret = |columns: usize| format!("\n  | {}^", " ".repeat(columns));
+    check(&several, 5, "", &caret(9));
+    // Two columns each.
+    check(&several, 5, "", &caret(33));
+    check(&several, 5, "", &caret(45));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Finds the place of a JSON pointer in a text, and shows it as a compiler would.
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 use super::problem::Problems;
 use super::reader::Node;
 
@@ -53,7 +55,7 @@ pub fn place(text: &str, offset: usize) -> Place {
     }
 }
 
-/// Most characters of a source line that an excerpt shows.
+/// Most columns of a source line that an excerpt shows.
 const EXCERPT_WIDTH: usize = 100;
 
 /// The line of `place` with a caret under its column, such as
@@ -62,22 +64,39 @@ const EXCERPT_WIDTH: usize = 100;
 /// 4 |   "targts": [],
 ///   |   ^
 /// ```
+/// A terminal gives some characters two columns, and others none: the caret stands where it shows
+/// the place.
 #[must_use]
 pub fn excerpt(text: &str, place: Place) -> String {
     let line = text.lines().nth(place.line - 1).unwrap_or("");
-    // Of a very long line (minified JSON) only the part around the place is shown.
-    let skipped = (place.column - 1).saturating_sub(EXCERPT_WIDTH / 2);
-    let shown: String = line
+    let line: Vec<char> = line
         .chars()
-        .skip(skipped)
-        .take(EXCERPT_WIDTH)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
+    let (before, rest) = line.split_at((place.column - 1).min(line.len()));
+    // Of a very long line (minified JSON) only the part around the place is shown.
+    let near = match fitting(line.iter(), EXCERPT_WIDTH) == line.len() {
+        true => 0,
+        false => before.len() - fitting(before.iter().rev(), EXCERPT_WIDTH / 2),
+    };
+    let before = String::from_iter(&before[near..]);
+    let rest = &rest[..fitting(rest.iter(), EXCERPT_WIDTH.saturating_sub(before.width()))];
     let number = place.line.to_string();
     let margin = " ".repeat(number.len());
-    let indent = " ".repeat(place.column - 1 - skipped);
+    let indent = " ".repeat(before.width());
+    let shown = before + &String::from_iter(rest);
     let shown = shown.trim_end();
     format!("{margin} |\n{number} | {shown}\n{margin} | {indent}^\n")
+}
+
+/// How many of these characters fit into so many columns, few of them without a width.
+fn fitting<'c>(chars: impl Iterator<Item = &'c char>, columns: usize) -> usize {
+    let mut taken = 0;
+    let within = chars.take(4 * EXCERPT_WIDTH).take_while(|c| {
+        taken += c.width().unwrap_or(0);
+        taken <= columns
+    });
+    within.count()
 }
 
 #[cfg(test)]
@@ -136,17 +155,56 @@ mod tests {
             excerpt("{\n  \"targts\": []\n}", Place { line: 2, column: 3 }),
             "  |\n2 |   \"targts\": []\n  |   ^\n"
         );
-        let long = "x".repeat(5_000);
+        // Behind the line's end, where a string is not closed.
+        assert_eq!(
+            excerpt("[\"", Place { line: 1, column: 3 }),
+            "  |\n1 | [\"\n  |   ^\n"
+        );
+    }
+
+    #[test]
+    fn a_caret_stands_under_what_it_means_whatever_stands_before() {
+        let check = |before: &str, columns: usize| {
+            let text = format!("{before}!");
+            let column = before.chars().count() + 1;
+            let shown = excerpt(&text, Place { line: 1, column });
+            let caret = shown.lines().last().unwrap();
+            assert_eq!(caret, format!("  | {}^", " ".repeat(columns)), "{before}");
+        };
+        check("{\"ä\": ", 6);
+        check("{\"e\u{301}\": ", 6);
+        check("{\"日本語\": ", 11);
+        check("{\"한\": ", 7);
+        check("{\"🎉\": ", 7);
+        check("{\"ｗ\": ", 7);
+        check("{\"❤\u{fe0f}\": ", 7);
+        // A control character is shown as one blank: what a tab's width is, the terminal knows.
+        check("\t\t{\"a\": ", 8);
+        let tabs = excerpt("\t\"a\"", Place { line: 1, column: 2 });
+        assert_eq!(tabs, "  |\n1 |  \"a\"\n  |  ^\n");
+    }
+
+    #[test]
+    fn of_a_long_line_what_is_around_the_place_is_shown() {
+        let fits = "x".repeat(EXCERPT_WIDTH);
         let shown = excerpt(
-            &long,
+            &fits,
             Place {
                 line: 1,
-                column: 4_000,
+                column: EXCERPT_WIDTH,
             },
         );
-        assert!(
-            shown.lines().all(|line| line.len() <= EXCERPT_WIDTH + 4),
-            "{shown}"
-        );
+        assert!(shown.contains(&fits), "{shown}");
+        for filler in ["x", "語", "🎉", "e\u{301}", "\u{301}"] {
+            let long = filler.repeat(5_000);
+            for column in [1, 50, 51, 4_000, 5_000] {
+                let shown = excerpt(&long, Place { line: 1, column });
+                let widest = shown.lines().map(str::width).max().unwrap();
+                assert!(widest <= EXCERPT_WIDTH + 4, "{widest}: {shown}");
+                let caret = shown.lines().last().unwrap().width();
+                assert!(caret <= EXCERPT_WIDTH + 5, "{caret}: {shown}");
+                assert!(shown.len() <= 20 * EXCERPT_WIDTH, "{}", shown.len());
+            }
+        }
     }
 }

@@ -13,20 +13,17 @@ import random
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import asking
+
 WAIT_SECONDS = 60
-
-
-def free_port():
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as each:
-        return each.getsockname()[1]
 
 
 class FileSystem:
@@ -108,7 +105,7 @@ class Bus:
     """The binary, serving from a folder of the file system."""
 
     def __init__(self, binary, work, data, arguments=()):
-        self.port = free_port()
+        self.port = asking.free_port()
         self.log = work / "bus.log"
         command = [binary, "serve", "--listen", f"127.0.0.1:{self.port}"]
         command += ["--data-dir", data, "--rules-dir", work / "rules", *arguments]
@@ -124,14 +121,7 @@ class Bus:
     def call(self, method, path, body=None, headers=None):
         """(status, body); (None, error) when nothing came."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_SECONDS)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            return None, str(error).encode()
-        finally:
-            connection.close()
+        return asking.ask(connection, method, path, body, headers)
 
     def kill(self):
         self.process.kill()

@@ -24,6 +24,9 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import asking
+
 DOCKER = Path(__file__).resolve().parents[2] / "docker"
 WAIT_SECONDS = 60
 # Of rates and increases, in the place of five minutes and more.
@@ -43,11 +46,6 @@ LASTING = {
     "EventyardCertificateEnds", "EventyardDiskFillsUp", "EventyardPublishSlow",
     "EventyardFlushSlow", "EventyardRoutingBehind", "EventyardViewBehind",
 }
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as each:
-        return each.getsockname()[1]
 
 
 def wait_for(what, ask):
@@ -109,7 +107,7 @@ def certificate(work):
 
 class Bus:
     def __init__(self, binary, work):
-        self.port = free_port()
+        self.port = asking.free_port()
         self.key = secrets.token_hex(32)
         self.context = ssl.create_default_context(cafile=work / "ca.pem")
         command = [binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--access", "keys",
@@ -126,14 +124,7 @@ class Bus:
         connection = http.client.HTTPSConnection(
             "127.0.0.1", self.port, timeout=10, context=self.context)
         headers = {"authorization": f"Bearer {key or self.key}", "content-type": kind}
-        try:
-            connection.request(method, path, body and json.dumps(body), headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            return None, str(error).encode()
-        finally:
-            connection.close()
+        return asking.ask(connection, method, path, body and json.dumps(body), headers)
 
     def must(self, *request):
         status, body = self.ask(*request)
@@ -152,7 +143,7 @@ class Bus:
 
 class Prometheus:
     def __init__(self, work, bus):
-        self.port = free_port()
+        self.port = asking.free_port()
         config = (DOCKER / "prometheus/prometheus.yaml").read_text()
         config = re.sub(r"(scrape|evaluation)_interval: \w+", r"\1_interval: 1s", config)
         config = config.replace('"bus:8080"', f'"127.0.0.1:{bus.port}"').replace(

@@ -8,6 +8,8 @@ mod harness;
 
 mod access;
 mod access_cli;
+mod access_keys;
+mod access_open;
 mod apply;
 mod audit;
 mod audit_refused;

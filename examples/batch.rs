@@ -7,19 +7,20 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::error::Error;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use eventyard::client::Client;
 use eventyard::event::{Event, InvalidEvent};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let url = std::env::var("EVENTYARD_URL");
     let client = Client::new(url.as_deref().unwrap_or("http://127.0.0.1:8080"))?;
     let many: usize = std::env::args()
         .nth(1)
-        .map_or(Ok(10_000), |text| text.parse())?;
+        .map_or(Ok(10_000), |text| text.parse())
+        .context("how many events is a whole number")?;
     let run = std::process::id();
     let events = (0..many)
         .map(|n| {

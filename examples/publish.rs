@@ -7,14 +7,13 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::error::Error;
 use std::time::Duration;
 
 use eventyard::client::Client;
 use eventyard::event::Event;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let url = std::env::var("EVENTYARD_URL");
     let client = Client::new(url.as_deref().unwrap_or("http://127.0.0.1:8080"))?;
     // A source and an id name an event: published again, it is a duplicate and not a second one.

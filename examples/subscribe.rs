@@ -8,8 +8,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::error::Error;
-
+use anyhow::Context as _;
 use eventyard::client::{Client, NackOptions, SubscribeOptions};
 use eventyard::event::Event;
 
@@ -20,7 +19,7 @@ const RULE: &str = r#"{
 }"#;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let url = std::env::var("EVENTYARD_URL");
     let client = Client::new(url.as_deref().unwrap_or("http://127.0.0.1:8080"))?;
     client.put_rule("default", "worker", RULE, None).await?;
@@ -30,7 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let most: Option<usize> = std::env::args()
         .nth(1)
         .map(|text| text.parse())
-        .transpose()?;
+        .transpose()
+        .context("how many events is a whole number")?;
     let mut done = 0;
     while most.is_none_or(|most| done < most) {
         let delivery = deliveries.next().await?;
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn work(event: &Event) -> Result<(), Box<dyn Error>> {
+async fn work(event: &Event) -> anyhow::Result<()> {
     let order: serde_json::Value = serde_json::from_slice(&event.data_bytes())?;
     println!("{}: {order}", event.kind());
     Ok(())

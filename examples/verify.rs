@@ -10,9 +10,9 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::error::Error;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let url = std::env::var("EVENTYARD_URL");
     let client = Client::new(url.as_deref().unwrap_or("http://127.0.0.1:8080"))?;
     // The bus makes a key and shows it this once.
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .put_secret("example-signing-key", &json!({"generate": "hmac"}))
         .await?;
     let made: serde_json::Value = serde_json::from_str(made.get())?;
-    let key = made["value"].as_str().ok_or("the bus shows no key")?;
+    let key = made["value"].as_str().context("the bus shows no key")?;
     let keys = Arc::new(Verifying::with_keys([key])?);
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;

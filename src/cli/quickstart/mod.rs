@@ -19,6 +19,7 @@ use super::serve::{StopSignals, drain};
 use crate::app::App;
 use crate::client::{Client, EventFilter};
 use crate::config::Config;
+use crate::limits;
 use crate::telemetry;
 use receiver::{Received, Receiver};
 use rules::Rules;
@@ -53,6 +54,10 @@ const PORTS_TRIED: u16 = 50;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the log is asked for what the reader has published.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// Of what came since the last look, so much is shown; a screen holds no more.
+const SHOWN_AT_ONCE: usize = 20;
+/// Events that one look reads; the next one goes on behind them.
+const LOOKED_AT_ONCE: usize = 20_000;
 
 pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let mut stop = StopSignals::listen()?;
@@ -165,25 +170,46 @@ async fn follow(
                 None => return Err(Failure::failed("the built-in receiver stopped")),
             },
             _ = look.tick() => {
-                let filter = EventFilter {
-                    after: Some(last_sequence.to_string()),
-                    ..EventFilter::default()
-                };
-                let page = client.events("default", &filter).await?;
-                if !page.items.is_empty() {
+                let came = look_for(client, &mut last_sequence).await?;
+                if !came.is_empty() {
                     rules.refresh(client).await?;
                 }
-                for item in &page.items {
-                    if let Some((sequence, event)) = samples::read(item.get()) {
-                        last_sequence = sequence;
-                        line("");
-                        narrate::event(&event, sequence, rules, receiver_addr);
-                    }
+                for (sequence, event) in came.iter().take(SHOWN_AT_ONCE) {
+                    line("");
+                    narrate::event(event, *sequence, rules, receiver_addr);
                 }
-                for received in early.drain(..) {
-                    narrate::delivery(&received, None);
+                narrate::left_out(came.len(), SHOWN_AT_ONCE, "events in");
+                for received in early.iter().take(SHOWN_AT_ONCE) {
+                    narrate::delivery(received, None);
                 }
+                narrate::left_out(early.len(), SHOWN_AT_ONCE, "deliveries");
+                early.clear();
             }
+        }
+    }
+}
+
+/// What came since the last look, so that a reader who publishes thousands still sees what comes next.
+async fn look_for(client: &Client, last_sequence: &mut u64) -> Result<Vec<(u64, String)>, Failure> {
+    let mut came = Vec::new();
+    loop {
+        let filter = EventFilter {
+            after: Some(last_sequence.to_string()),
+            limit: Some(limits::PAGE_ITEMS),
+            ..EventFilter::default()
+        };
+        let page = client.events("default", &filter).await?;
+        let read = page
+            .items
+            .iter()
+            .filter_map(|item| samples::read(item.get()));
+        let before = *last_sequence;
+        for (sequence, event) in read {
+            *last_sequence = sequence;
+            came.push((sequence, event));
+        }
+        if page.next.is_none() || *last_sequence == before || came.len() >= LOOKED_AT_ONCE {
+            return Ok(came);
         }
     }
 }

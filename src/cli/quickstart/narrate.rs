@@ -103,6 +103,16 @@ pub(super) fn delivery(received: &Received, after: Option<Duration>) {
     ));
 }
 
+/// Of `came`, those beyond the `shown`.
+pub(super) fn left_out(came: usize, shown: usize, what: &str) {
+    let more = came.saturating_sub(shown);
+    if more > 0 {
+        line(format_args!(
+            "\n  … and {more} more {what}, which are not shown"
+        ));
+    }
+}
+
 /// What to try next.
 pub(super) fn invite(base: &str, receiver: SocketAddr) {
     line("");

@@ -271,7 +271,6 @@ impl Running {
     }
 }
 
-/// Recovery reads files: not on a thread that others wait for.
 /// Reads what is sealed as a start does, and writes nothing: how many secrets there are, and API keys.
 pub fn sealed(config: &Config) -> anyhow::Result<(usize, usize)> {
     let secrets = Secrets::look(config.secrets.clone(), Clock::system())?;
@@ -279,13 +278,34 @@ pub fn sealed(config: &Config) -> anyhow::Result<(usize, usize)> {
     Ok((secrets.all().len(), keys))
 }
 
+/// Recovery reads files: not on a thread that others wait for.
 async fn open_log(config: &Config, disk: Disk, clock: Clock) -> anyhow::Result<Log> {
     let log = config.log.clone();
     let dir = log.dir.display().to_string();
     tokio::task::spawn_blocking(move || Log::open(log, disk, clock))
         .await
         .context("opening the log panicked")?
-        .with_context(|| format!("cannot open the data in {dir}"))
+        .map_err(|error| {
+            let error = anyhow::Error::from(error);
+            let what = cannot_open(&dir, &error);
+            error.context(what)
+        })
+}
+
+/// A folder of the host's that is mounted into a container belongs to root, as a rule.
+fn cannot_open(dir: &str, error: &anyhow::Error) -> String {
+    let denied = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    });
+    let user = rustix::process::geteuid().as_raw();
+    match denied {
+        true => format!(
+            "cannot open the data in {dir}, which must belong to the user that runs the bus ({user})"
+        ),
+        false => format!("cannot open the data in {dir}"),
+    }
 }
 
 /// Asks for the keys that sign tokens, at once and now and then.
@@ -367,4 +387,31 @@ async fn ensure(rules: &Rules, audit: &Audit, dir: &Path) -> anyhow::Result<()> 
         tracing::info!(%bus, %rule, "no file describes this rule; it stays until it is deleted over the API");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_of_somebody_else_is_told_with_whose_it_must_be() {
+        let of = |kind: std::io::ErrorKind| {
+            let error = crate::log::OpenLogError::Dir {
+                dir: "/data".into(),
+                source: kind.into(),
+            };
+            cannot_open("/data", &error.into())
+        };
+        let user = rustix::process::geteuid().as_raw();
+        assert_eq!(
+            of(std::io::ErrorKind::PermissionDenied),
+            format!(
+                "cannot open the data in /data, which must belong to the user that runs the bus ({user})"
+            )
+        );
+        assert_eq!(
+            of(std::io::ErrorKind::StorageFull),
+            "cannot open the data in /data"
+        );
+    }
 }

@@ -56,7 +56,9 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         tracing::warn!("{warning}");
     }
     if let Some(too_few) = open_files::too_few(open_files::raise()) {
-        tracing::warn!("{too_few}; raise the hard limit (`ulimit -Hn`, LimitNOFILE= in systemd)");
+        tracing::warn!(
+            "{too_few}; raise the hard limit (`ulimit -Hn`, LimitNOFILE= in systemd, --ulimit in Docker)"
+        );
     }
     let mut stop = StopSignals::listen()?;
     let mut hangup = signal(SignalKind::hangup()).map_err(|error| failed(error.into()))?;

@@ -172,7 +172,7 @@ pub(super) fn open_files() -> Check {
         (Some(too_few), _) => Check::warning(
             NAME,
             too_few,
-            "Raise the hard limit: `ulimit -Hn`, or LimitNOFILE= in the systemd unit.",
+            "Raise the hard limit: `ulimit -Hn`, LimitNOFILE= in the systemd unit, or Docker's --ulimit.",
         ),
         (None, Some(files)) => Check::good(NAME, format!("{files} may be open at once")),
         (None, None) => Check::good(NAME, "any number may be open"),

@@ -431,6 +431,8 @@ fn reader(
 ) -> f64 {
     let start = thread_time();
     let mut count = 0_u64;
+    // Looks before each event whether there is a newer set.
+    let mut live = arc_swap::Cache::new(live);
     for document in documents.iter().cycle().skip(thread * 997) {
         if over.load(Ordering::Relaxed) {
             break;
